@@ -4,7 +4,9 @@ package late
 
 import (
 	"net/netip"
+	"net/url"
 	"strconv"
+	"strings"
 
 	"hostler/render/fact"
 )
@@ -13,7 +15,7 @@ import (
 type Values struct {
 	Server  netip.Addr  // the boot server's address towards the machine
 	Base    string      // http://ADDRESS:PORT/PREFIX without a final slash
-	Boot    fact.BootID // the running boot
+	Boot    fact.BootID // the running boot; empty when the asker was not shown to be the machine
 	Token   fact.Token  // its token
 	Retries int         // how often the boot asked for its script before
 }
@@ -28,11 +30,46 @@ func Fill(t fact.Text, v Values) string {
 		case fact.LateBase:
 			return v.Base
 		case fact.LateBoot:
-			return string(v.Boot) + "." + string(v.Token)
+			return v.boot()
+		case fact.LateConfig:
+			return v.Base + "/config/" + url.PathEscape(arg) + "?boot=" + v.boot()
 		case fact.LateRetries:
 			return strconv.Itoa(v.Retries)
 		default:
 			return fact.NewLate(kind, arg).String()
 		}
 	})
+}
+
+// boot is the boot and its secret as they stand on the kernel command line. "none" is refused wherever it comes
+// back, and tells whoever reads the console why.
+func (v Values) boot() string {
+	if v.Boot == "" {
+		return "none"
+	}
+	return string(v.Boot) + "." + string(v.Token)
+}
+
+// Base says where machines reach the boot HTTP server.
+type Base struct {
+	Advertised string // a complete URL, for servers behind an address translator or a proxy; empty: the address the machine talks to
+	Port       uint16 // 0 is 80
+	Prefix     string // path prefix, such as /apis/bss; empty for none
+}
+
+// URL gives the base for a machine that reached this server at the address, without a final slash. Port 80 is not
+// written: some firmware sends it back in the Host header and some does not.
+func (b Base) URL(local netip.Addr) string {
+	if b.Advertised != "" {
+		return strings.TrimRight(b.Advertised, "/")
+	}
+	host := local.Unmap().String()
+	if b.Port != 0 && b.Port != 80 {
+		host = netip.AddrPortFrom(local.Unmap(), b.Port).String()
+	}
+	prefix := strings.Trim(b.Prefix, "/")
+	if prefix != "" {
+		prefix = "/" + prefix
+	}
+	return "http://" + host + prefix
 }

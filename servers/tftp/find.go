@@ -1,0 +1,147 @@
+package tftp
+
+import (
+	"bufio"
+	"errors"
+	"io"
+	"net/netip"
+	"strings"
+
+	"hostler/render"
+	"hostler/render/fact"
+	"hostler/servers/late"
+)
+
+// content is an opened file and what became of reading it.
+type content struct {
+	io.ReadSeekCloser
+	size int64
+	stop <-chan struct{}
+	buf  *bufio.Reader
+	err  error // why reading ended early; the text the machine sees is another
+}
+
+// reader gives the content to pin/tftp, which sends the text of a reader's error to the machine.
+func (c *content) reader(stop <-chan struct{}) io.Reader {
+	c.stop = stop
+	c.buf = bufio.NewReaderSize(c.ReadSeekCloser, 16<<10) // a block is 512 to 1,468 bytes
+	return pinReader{c}
+}
+
+// pinReader hides every other method, so that pin/tftp does not seek by itself.
+type pinReader struct{ c *content }
+
+func (r pinReader) Read(p []byte) (int, error) {
+	select {
+	case <-r.c.stop:
+		r.c.err = errStopping
+		return 0, errStopping
+	default:
+	}
+	n, err := r.c.buf.Read(p)
+	if err != nil && err != io.EOF {
+		r.c.err = err
+		err = errInternal
+	}
+	return n, err
+}
+
+// find looks the file up and opens it. The refusal is for the operator; the machine only hears that there is no file.
+func (s *Server) find(k key, local netip.Addr, e *fact.Event) (c *content, refusal string) {
+	lease, held := s.Leases.Holder(k.peer.Addr())
+	if held {
+		e.MAC, e.Node = lease.MAC, lease.Node
+	}
+	name, ok := cleanName(k.name)
+	if !ok {
+		return nil, "not a name of a file"
+	}
+	f, snap, ok := s.lookup(name, e)
+	if !ok {
+		return nil, "no such file"
+	}
+	e.Stage = f.Stage
+	if f.URL != "" {
+		return nil, "the file is not served by TFTP"
+	}
+	if f.Text != "" {
+		return s.generate(f, snap, local, held, e)
+	}
+	return s.open(f, e)
+}
+
+// lookup finds the file in the revision that the machine's boot began with, as far as it is still held.
+func (s *Server) lookup(name string, e *fact.Event) (render.File, *render.Snapshot, bool) {
+	snap, rev := s.Current()
+	if snap == nil {
+		return render.File{}, nil, false
+	}
+	e.Revision = rev
+	f, ok := snap.File(name, e.MAC)
+	if ok && f.Stage < fact.StageKernel {
+		return f, snap, true // a loader or a configuration begins anew
+	}
+	pin, pinned := s.pins.get(e.MAC, e.Time)
+	if !pinned || pin == rev {
+		return f, snap, ok
+	}
+	if older, held := s.At(pin); held {
+		if was, found := older.File(name, e.MAC); found && was.Stage >= fact.StageKernel {
+			e.Revision = pin
+			return was, older, true
+		}
+	}
+	return f, snap, ok
+}
+
+// generate fills the late values of a generated file in.
+func (s *Server) generate(f render.File, snap *render.Snapshot, local netip.Addr, held bool, e *fact.Event) (*content, string) {
+	if !local.IsValid() || local.IsUnspecified() || local.IsMulticast() {
+		return nil, "a generated file was requested by broadcast"
+	}
+	v := late.Values{Server: local, Base: s.Base.URL(local)}
+	if !held && f.Node != "" { // a site's own DHCP server gave the address; the name says who it is
+		if n, ok := snap.Node(string(f.Node)); ok {
+			e.MAC, e.Node = n.MAC, n.Name
+		}
+	}
+	if e.Node != "" && e.Node == f.Node {
+		var err error
+		if v.Boot, v.Token, err = s.Boots.Script(e.MAC, e.Node, e.Peer, e.Revision); err != nil {
+			s.Log.Warn("naming a boot", "node", e.Node, "mac", e.MAC, "err", err)
+		}
+		e.Boot = v.Boot
+	}
+	s.pins.set(e.MAC, e.Revision, e.Time)
+	text := late.Fill(f.Text, v)
+	return &content{ReadSeekCloser: nopCloser{strings.NewReader(text)}, size: int64(len(text))}, ""
+}
+
+type nopCloser struct{ io.ReadSeeker }
+
+func (nopCloser) Close() error { return nil }
+
+func (s *Server) open(f render.File, e *fact.Event) (*content, string) {
+	file, err := s.Blobs.Open(f.Digest)
+	if err == nil {
+		var size int64
+		if size, err = length(file); err == nil && size != f.Size {
+			err = errors.New("its size is not the one that was rendered")
+		}
+		if err == nil {
+			return &content{ReadSeekCloser: file, size: size}, ""
+		}
+		file.Close()
+	}
+	s.Log.Error("opening a file", "file", e.File, "digest", f.Digest, "err", err)
+	return nil, "opening the file: see the log"
+}
+
+func length(f io.Seeker) (int64, error) {
+	size, err := f.Seek(0, io.SeekEnd)
+	if err != nil {
+		return 0, err
+	}
+	_, err = f.Seek(0, io.SeekStart)
+	return size, err
+}

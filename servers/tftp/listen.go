@@ -1,0 +1,75 @@
+package tftp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// receiveBuffer holds some 2,000 requests: a machine room that is switched on sends them at once.
+const receiveBuffer = 1 << 20
+
+// listen binds one socket for each interface, or a single one that hears all of them. A socket that is bound to a
+// device receives nothing from others, whatever address the packet names.
+func listen(addr netip.AddrPort, interfaces []string) ([]*net.UDPConn, error) {
+	if len(interfaces) == 0 {
+		interfaces = []string{""}
+	}
+	var conns []*net.UDPConn
+	for _, name := range interfaces {
+		conn, err := listenOn(addr, name)
+		if err != nil {
+			for _, c := range conns {
+				c.Close()
+			}
+			return nil, err
+		}
+		conns = append(conns, conn)
+	}
+	return conns, nil
+}
+
+func listenOn(addr netip.AddrPort, device string) (*net.UDPConn, error) {
+	what := "udp " + addr.String()
+	lc := net.ListenConfig{}
+	if device != "" {
+		what += " on " + device
+		lc.Control = bindTo(device)
+	}
+	pc, err := lc.ListenPacket(context.Background(), "udp4", addr.String())
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return nil, fmt.Errorf("listening for TFTP: %s: the port is taken: is another TFTP server, or another hostler, running", what)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("listening for TFTP: %s: %w", what, cause(err))
+	}
+	conn := pc.(*net.UDPConn)
+	if err := conn.SetReadBuffer(receiveBuffer); err != nil {
+		conn.Close()
+		return nil, fmt.Errorf("listening for TFTP: %s: %w", what, cause(err))
+	}
+	return conn, nil
+}
+
+func bindTo(device string) func(network, address string, c syscall.RawConn) error {
+	return func(_, _ string, c syscall.RawConn) error {
+		var err error
+		if e := c.Control(func(fd uintptr) { err = unix.BindToDevice(int(fd), device) }); e != nil {
+			return e
+		}
+		return err
+	}
+}
+
+// cause strips the address that net puts before the reason: the message has it already.
+func cause(err error) error {
+	if op, ok := errors.AsType[*net.OpError](err); ok {
+		return op.Err
+	}
+	return err
+}

@@ -1,0 +1,48 @@
+package tftp
+
+import (
+	"path"
+	"strings"
+)
+
+// maxName is longer than any name that a snapshot has; DHCP's boot file field has 128 bytes.
+const maxName = 255
+
+// cleanName brings a requested name into the form in which snapshots know names: relative, with slashes. It reports
+// false for names that no honest client sends; those are not looked up at all.
+func cleanName(raw string) (string, bool) {
+	// Old PXE ROMs take the length of option 67 wrongly and send the 0xff of the options' end, or a NUL, with the name.
+	name := strings.TrimRight(raw, "\xff\x00")
+	name = strings.ReplaceAll(name, `\`, "/") // Windows' loaders
+	if name == "" || len(name) > maxName {
+		return "", false
+	}
+	for _, c := range []byte(name) {
+		if c < ' ' || c == 0x7f {
+			return "", false
+		}
+	}
+	for part := range strings.SplitSeq(name, "/") {
+		if part == ".." || strings.HasSuffix(part, ":") { // c:/, tftp://
+			return "", false
+		}
+	}
+	// GRUB and pxelinux write a leading slash, and double ones where a prefix ends in one.
+	name = strings.TrimPrefix(path.Clean("/"+name), "/")
+	return name, name != ""
+}
+
+// printable makes bytes of the network fit for a log line.
+func printable(s string) string {
+	const most = 120
+	clean := strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f || r == '�' {
+			return '?'
+		}
+		return r
+	}, strings.TrimRight(s, "\x00"))
+	if len(clean) > most {
+		clean = strings.ToValidUTF8(clean[:most], "") + "..."
+	}
+	return clean
+}

@@ -36,7 +36,7 @@ func cleanName(raw string) (string, bool) {
 func printable(s string) string {
 	const most = 120
 	clean := strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || r == '�' {
+		if r < ' ' || r == 0x7f || r == '\uFFFD' {
 			return '?'
 		}
 		return r

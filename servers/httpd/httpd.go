@@ -1,0 +1,159 @@
+// Package httpd is the boot HTTP server: boot scripts, image files by digest, the configuration of a node, and the
+// report that a node is ready. It recognises who asks, looks up and copies; what a machine gets is the snapshot's
+// business, and which boot it is in, the timeline's.
+//
+// Clients are firmware and boot loaders. They get no redirects (several loaders stop at one), no chunks, an exact
+// Content-Length, and a script instead of an error wherever a script was asked for: a machine that reads one knows what
+// to do next, and a machine that reads "404" hangs.
+package httpd
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+	"sync"
+	"time"
+
+	"hostler/render"
+	"hostler/render/fact"
+	"hostler/servers/late"
+)
+
+// Blobs has the contents of files by their digest. With an *os.File the kernel copies to the socket (sendfile).
+type Blobs interface {
+	Open(fact.Digest) (io.ReadSeekCloser, error)
+}
+
+// Leases knows which machine has an address.
+type Leases interface {
+	Holder(netip.Addr) (fact.Lease, bool)
+}
+
+// Boots knows the running boots and their tokens.
+type Boots interface {
+	// Script gives the running boot's id and token, the same for every request of one boot, and pins the boot to the revision.
+	Script(mac fact.MAC, node fact.NodeName, addr netip.Addr, rev fact.Revision) (fact.BootID, fact.Token, error)
+	// Check finds the node and the revision of a boot whose token this is, and whose machine has the address.
+	Check(boot fact.BootID, token fact.Token, addr netip.Addr) (node fact.NodeName, rev fact.Revision, ok bool)
+	// Ready notes that the machine has arrived. The note is durable before it returns.
+	Ready(boot fact.BootID, token fact.Token, addr netip.Addr) (fact.NodeName, error)
+}
+
+// Config is what a server needs. Zero limits mean the defaults beside them.
+type Config struct {
+	Listener   net.Listener   // to serve on; nil: the server makes its own from Addr and Interfaces
+	Addr       netip.AddrPort // 0.0.0.0:8080 when invalid
+	Interfaces []string       // requests are answered on these only; none: on all
+
+	Current func() (*render.Snapshot, fact.Revision)
+	At      func(fact.Revision) (*render.Snapshot, bool) // an older revision that is still held
+	Blobs   Blobs
+	Leases  Leases
+	Boots   Boots
+	Base    late.Base        // its Prefix is accepted in front of every path; its Port is the listener's when 0
+	Event   func(fact.Event) // must not block
+	Log     *slog.Logger
+	Now     func() time.Time
+
+	MaxConns      int           // open connections; 4096. Further ones wait in the kernel
+	HeaderTimeout time.Duration // until a request's headers are there; 10s
+	IdleTimeout   time.Duration // of a connection between requests; 15s
+	StallTimeout  time.Duration // for each MiB that a client takes; 1m
+	Drain         time.Duration // how long requests may go on once the server is told to stop; 5s
+}
+
+// Server answers requests. It has its sockets from Listen on.
+type Server struct {
+	Config
+	prefix    string // with a leading slash, or empty
+	listeners []net.Listener
+	conns     *connLimit
+	handed    handed
+}
+
+// Listen binds every socket, or none. The server answers nobody before Serve.
+func Listen(c Config) (*Server, error) {
+	setDefault(&c.MaxConns, 4096)
+	setDefault(&c.HeaderTimeout, 10*time.Second)
+	setDefault(&c.IdleTimeout, 15*time.Second)
+	setDefault(&c.StallTimeout, time.Minute)
+	setDefault(&c.Drain, 5*time.Second)
+	if !c.Addr.IsValid() {
+		c.Addr = netip.AddrPortFrom(netip.IPv4Unspecified(), 8080)
+	}
+	s := &Server{Config: c, conns: newConnLimit(c.MaxConns)}
+	if p := strings.Trim(c.Base.Prefix, "/"); p != "" {
+		s.prefix = "/" + p
+	}
+	if c.Listener != nil {
+		s.listeners = []net.Listener{c.Listener}
+		return s, nil
+	}
+	var err error
+	s.listeners, err = listen(c.Addr, c.Interfaces)
+	return s, err
+}
+
+func setDefault[T ~int | ~int64](v *T, to T) {
+	if *v == 0 {
+		*v = to
+	}
+}
+
+// Addrs are the addresses that the server is bound to.
+func (s *Server) Addrs() []net.Addr {
+	var as []net.Addr
+	for _, l := range s.listeners {
+		as = append(as, l.Addr())
+	}
+	return as
+}
+
+// Close gives the sockets back when Serve was never called.
+func (s *Server) Close() error {
+	var errs []error
+	for _, l := range s.listeners {
+		errs = append(errs, l.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// Serve answers requests until ctx ends; then it lets running ones finish for as long as Drain, and cuts the rest.
+func (s *Server) Serve(ctx context.Context) error {
+	srv := &http.Server{
+		Handler:                      s,
+		ReadHeaderTimeout:            s.HeaderTimeout,
+		IdleTimeout:                  s.IdleTimeout,
+		MaxHeaderBytes:               16 << 10,
+		DisableGeneralOptionsHandler: true, // "OPTIONS *" is refused like every other method
+		ConnState:                    s.conns.state,
+		ErrorLog:                     slog.NewLogLogger(s.Log.Handler(), slog.LevelDebug),
+	}
+	failed := make(chan error, len(s.listeners))
+	var serving sync.WaitGroup
+	for _, l := range s.listeners {
+		serving.Go(func() {
+			if err := srv.Serve(s.conns.on(l)); err != http.ErrServerClosed {
+				failed <- err
+			}
+		})
+	}
+	var err error
+	select {
+	case <-ctx.Done():
+	case err = <-failed:
+	}
+	// The drain must outlive ctx, which has ended.
+	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.Drain)
+	defer cancel()
+	if srv.Shutdown(drain) != nil {
+		srv.Close()
+	}
+	serving.Wait()
+	return err
+}

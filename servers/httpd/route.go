@@ -1,0 +1,220 @@
+package httpd
+
+import (
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"runtime/debug"
+	"strconv"
+	"strings"
+
+	"hostler/render"
+	"hostler/render/fact"
+	"hostler/servers/late"
+)
+
+// exchange is one request and its answer.
+type exchange struct {
+	*Server
+	w     *response
+	r     *http.Request
+	peer  netip.Addr
+	local netip.AddrPort // that the client connected to
+	lease fact.Lease     // of the peer
+	held  bool
+	event fact.Event
+	quiet bool // no event, for requests of no machine
+}
+
+// ServeHTTP finds what is asked for, answers, and reports. Paths are taken apart here and not by http.ServeMux, which
+// answers an unusual one with a redirect.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	x := s.exchange(w, r)
+	defer x.finish()
+	path := cleanPath(r.URL.Path)
+	if rest, ok := strings.CutPrefix(path, s.prefix+"/"); ok && s.prefix != "" {
+		path = "/" + rest
+	}
+	post := path == "/phone-home"
+	switch {
+	case post && r.Method != http.MethodPost:
+		x.notAllowed("POST")
+	case !post && r.Method != http.MethodGet && r.Method != http.MethodHead:
+		x.notAllowed("GET, HEAD")
+	case post:
+		x.phoneHome()
+	case path == "/boot/v1/bootscript":
+		x.bootscript()
+	case path == "/boot.ipxe":
+		x.bootIPXE()
+	case path == "/healthz":
+		x.quiet = true
+		x.text("ok\n")
+	case strings.HasPrefix(path, "/files/"):
+		digest, name, _ := strings.Cut(path[len("/files/"):], "/")
+		x.file(digest, name)
+	case strings.HasPrefix(path, "/config/"):
+		x.config(path[len("/config/"):])
+	default:
+		x.refuse(http.StatusNotFound, "there is nothing here", "no such path")
+	}
+}
+
+// cleanPath removes doubled slashes: they come from loaders that join a prefix with a name. Dots mean nothing here.
+func cleanPath(p string) string {
+	for strings.Contains(p, "//") {
+		p = strings.ReplaceAll(p, "//", "/")
+	}
+	return p
+}
+
+func (s *Server) exchange(w http.ResponseWriter, r *http.Request) *exchange {
+	x := &exchange{Server: s, w: newResponse(w, s.StallTimeout), r: r, local: localAddr(r.Context())}
+	if ap, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
+		x.peer = ap.Addr().Unmap()
+	}
+	x.event = fact.Event{
+		Time: s.Now(), What: method(r.Method), File: printable(r.URL.Path), Peer: x.peer, Client: client(r.UserAgent()),
+	}
+	if x.lease, x.held = s.Leases.Holder(x.peer); x.held {
+		x.event.MAC, x.event.Node = x.lease.MAC, x.lease.Node
+	}
+	return x
+}
+
+func localAddr(ctx context.Context) netip.AddrPort {
+	if a, ok := ctx.Value(http.LocalAddrContextKey).(*net.TCPAddr); ok {
+		ap := a.AddrPort()
+		return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
+	}
+	return netip.AddrPort{}
+}
+
+// method bounds what an event repeats of a request line.
+func method(m string) string {
+	if len(m) > 16 {
+		return "?"
+	}
+	return m
+}
+
+// client reads a User-Agent: "iPXE/1.21.1+", and EDK2's "UefiHttpBoot/1.0".
+func client(agent string) fact.Client {
+	switch {
+	case strings.HasPrefix(agent, "iPXE/"):
+		return fact.ClientIPXE
+	case strings.HasPrefix(agent, "UefiHttpBoot/"):
+		return fact.ClientROM
+	default:
+		return fact.ClientUnknown
+	}
+}
+
+// finish ends the exchange, a panic's too: reports it, and cuts the connection if an answer had begun.
+func (x *exchange) finish() {
+	p := recover()
+	if p != nil {
+		x.Log.Error("panic while answering an HTTP request", "path", x.event.File, "peer", x.peer, "err", p, "stack", string(debug.Stack()))
+		x.event.Result, x.event.Detail = fact.Failed, "internal error"
+	}
+	begun := x.w.status != 0
+	if p != nil && !begun {
+		x.error(http.StatusInternalServerError, "internal error")
+	}
+	x.report()
+	if p != nil && begun {
+		panic(http.ErrAbortHandler)
+	}
+}
+
+func (x *exchange) report() {
+	e := &x.event
+	e.Bytes, e.Duration = x.w.sent, x.Now().Sub(e.Time)
+	if x.r.Method == http.MethodHead {
+		e.Bytes = 0
+	}
+	if e.Result == "" {
+		e.Result = fact.OK
+		if x.r.Method == http.MethodHead {
+			e.Result = fact.Probe
+		}
+	}
+	if x.w.err != nil && e.Result == fact.OK {
+		e.Result, e.Detail = fact.Failed, "the machine closed the connection after "+strconv.FormatInt(e.Bytes, 10)+" bytes"
+	}
+	// The path is logged without its query: that may hold a token.
+	x.Log.Debug("request", "method", e.What, "path", e.File, "status", x.w.status, "bytes", e.Bytes, "peer", x.peer,
+		"mac", e.MAC, "node", e.Node, "revision", e.Revision, "boot", e.Boot, "err", e.Detail)
+	if !x.quiet {
+		x.Event(*e)
+	}
+}
+
+// values are what late values become in this exchange.
+func (x *exchange) values() late.Values {
+	base := x.Base
+	if base.Port == 0 {
+		base.Port = x.local.Port()
+	}
+	return late.Values{Server: x.local.Addr(), Base: base.URL(x.local.Addr())}
+}
+
+// text sends a short text that nobody may keep.
+func (x *exchange) text(body string) {
+	h := x.w.Header()
+	h.Set("Content-Type", "text/plain; charset=utf-8")
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	h.Set("Cache-Control", "no-store")
+	if x.r.Method == http.MethodHead {
+		x.w.WriteHeader(http.StatusOK)
+		return
+	}
+	_, _ = io.WriteString(x.w, body) // the response keeps its error
+}
+
+func (x *exchange) error(status int, text string) {
+	h := x.w.Header()
+	h.Set("Content-Type", "text/plain; charset=utf-8")
+	h.Set("Content-Length", strconv.Itoa(len(text)+1))
+	h.Set("Cache-Control", "no-store")
+	x.w.WriteHeader(status)
+	if x.r.Method != http.MethodHead {
+		_, _ = io.WriteString(x.w, text+"\n")
+	}
+}
+
+// refuse answers with an error; the reason is for the operator, the text for the client.
+func (x *exchange) refuse(status int, text, reason string) {
+	x.event.Result, x.event.Detail = fact.Refused, reason
+	x.error(status, text)
+}
+
+func (x *exchange) notAllowed(allow string) {
+	x.w.Header().Set("Allow", allow)
+	x.refuse(http.StatusMethodNotAllowed, "method not allowed", "method not allowed")
+}
+
+// printable makes bytes of the network fit for a log line.
+func printable(s string) string {
+	const most = 200
+	s = strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f || r == '\uFFFD' {
+			return '?'
+		}
+		return r
+	}, s)
+	if len(s) > most {
+		s = strings.ToValidUTF8(s[:most], "") + "..."
+	}
+	return s
+}
+
+// snapshot finds the snapshot of a revision that a boot is pinned to.
+func (s *Server) snapshot(rev fact.Revision) (*render.Snapshot, bool) {
+	if snap, now := s.Current(); now == rev {
+		return snap, snap != nil
+	}
+	return s.At(rev)
+}

@@ -1,0 +1,5 @@
+package render
+
+import "hostler/spec"
+
+func (s *Snapshot) check() spec.Diagnostics { return nil }

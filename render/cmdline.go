@@ -1,0 +1,118 @@
+package render
+
+import (
+	"fmt"
+	"strings"
+
+	"hostler/render/fact"
+	"hostler/spec"
+)
+
+// bootArg is the argument by which a running machine proves which boot it belongs to.
+const bootArg = "hostler.boot"
+
+// maxCmdline is what the x86 and arm64 kernels keep of their command line, without the final NUL (COMMAND_LINE_SIZE is 2,048).
+const maxCmdline = 2047
+
+// cmdline gives the kernel arguments of a machine, in print order.
+func (s *Snapshot) cmdline(t *target) fact.Text {
+	var words []string
+	for _, a := range t.settings.KernelArgs {
+		if a.Flag {
+			words = append(words, a.Key)
+		}
+		for _, v := range a.Values {
+			words = append(words, a.Key+"="+quoteArg(string(s.resolve(t, v))))
+		}
+	}
+	words = append(words, bootArg+"="+string(fact.NewLate(fact.LateBoot, "")))
+	if t.settings.KernelArgsTail != "" {
+		words = append(words, "--", t.settings.KernelArgsTail)
+	}
+	return fact.Text(strings.Join(words, " "))
+}
+
+// quoteArg writes a value as the kernel reads it (lib/cmdline.c next_arg): a value with a space stands in double
+// quotes; there is no escape. Quotes that the author wrote around spaces are kept.
+func quoteArg(v string) string {
+	quoted := false
+	for _, c := range v {
+		if c == '"' {
+			quoted = !quoted
+		} else if !quoted && (c == ' ' || c == '\t') {
+			return `"` + v + `"`
+		}
+	}
+	return v
+}
+
+// badArg says why a kernel or iPXE would not read a value as it was written; empty: it does.
+func badArg(v string) string {
+	if strings.ContainsAny(v, "\n\r\x00") {
+		return "has a line break"
+	}
+	q := quoteArg(v)
+	if strings.Count(q, `"`)%2 != 0 || len(q) == len(v)+2 && strings.Contains(v, `"`) {
+		return "has double quotes that the kernel cannot read: it knows no escape for them"
+	}
+	return badWords(q)
+}
+
+// badWords says what iPXE would make something else of. It splits a line at white space and joins the words with one
+// space; a word that begins with # starts a comment, ||, && and ; alone end the command, and ${...} within a word is a
+// setting, without an escape (src/core/exec.c, src/core/settings.c).
+func badWords(v string) string {
+	words := strings.FieldsFunc(v, isSpace)
+	if strings.Join(words, " ") != v {
+		return "has white space at an end, tabs or several spaces in a row, which iPXE makes one space"
+	}
+	for i, w := range words {
+		// the first word has the key before it, so only what follows a space can be a comment or a separator
+		switch {
+		case i > 0 && strings.HasPrefix(w, "#"):
+			return "has a word that begins with #, where iPXE stops reading"
+		case i > 0 && (w == "||" || w == "&&" || w == ";"):
+			return fmt.Sprintf("has %s as a word, which ends a command of iPXE", w)
+		case expands(w):
+			return "has ${...}, which iPXE replaces by a setting of its own; use self for values of the node"
+		}
+	}
+	return ""
+}
+
+// isSpace is C's isspace, which is what iPXE splits at.
+func isSpace(r rune) bool { return r == ' ' || r >= '\t' && r <= '\r' }
+
+// expands reports whether iPXE finds a setting to expand in a word.
+func expands(w string) bool {
+	i := strings.Index(w, "${")
+	return i >= 0 && strings.Contains(w[i:], "}")
+}
+
+// resolve replaces those late values that are known already: URLs of the image's own files.
+func (s *Snapshot) resolve(t *target, text fact.Text) fact.Text {
+	if !strings.Contains(string(text), "\x00"+string(fact.LateURL)+":") {
+		return text
+	}
+	var out fact.Text
+	for _, p := range text.Parts() {
+		switch {
+		case p.Kind == "":
+			out += fact.Text(p.Value)
+		case p.Kind == fact.LateURL && t.image != nil:
+			out += s.roleURL(t.image, p.Value)
+		default:
+			out += fact.NewLate(p.Kind, p.Value)
+		}
+	}
+	return out
+}
+
+func (s *Snapshot) roleURL(m *spec.Image, role string) fact.Text {
+	for _, f := range m.Files {
+		if f.Role == role {
+			return fileURL(s.file(f.File, f.Name))
+		}
+	}
+	return fact.NewLate(fact.LateURL, role)
+}

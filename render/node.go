@@ -1,0 +1,75 @@
+package render
+
+import (
+	"net/netip"
+	"strings"
+
+	"hostler/render/fact"
+	"hostler/spec"
+)
+
+// Nodes lists every declared node in natural order.
+func (s *Snapshot) Nodes() []NodeInfo {
+	infos := make([]NodeInfo, len(s.fleet.Nodes))
+	for i := range s.fleet.Nodes {
+		infos[i] = s.info(&s.fleet.Nodes[i])
+	}
+	return infos
+}
+
+// Node finds a node by name, spec address, MAC in any form, IP address, UUID, or the value of one of its ids.
+func (s *Snapshot) Node(name string) (NodeInfo, bool) {
+	i, ok := s.lookup(name)
+	if !ok {
+		return NodeInfo{}, false
+	}
+	return s.info(&s.fleet.Nodes[i]), true
+}
+
+func (s *Snapshot) lookup(name string) (int32, bool) {
+	if i, ok := s.byName[fact.NodeName(name)]; ok {
+		return i, true
+	}
+	if i, ok := s.byRef[name]; ok {
+		return i, true
+	}
+	if m, err := fact.ParseMAC(name); err == nil {
+		if p, ok := s.byMAC[m]; ok {
+			return p.node, true
+		}
+	}
+	if a, err := netip.ParseAddr(name); err == nil {
+		if p, ok := s.byAddress[a]; ok {
+			return p.node, true
+		}
+	}
+	if i, ok := s.byUUID[strings.ToLower(name)]; ok {
+		return i, true
+	}
+	for _, kind := range []string{"xname", "nid"} {
+		if i, ok := s.byID[spec.Label{Name: kind, Value: name}]; ok {
+			return i, true
+		}
+	}
+	return 0, false
+}
+
+func (s *Snapshot) info(n *spec.Node) NodeInfo {
+	ifc := bootPort(n)
+	t := s.targetOf(n)
+	in := NodeInfo{
+		Name: n.Name, Address: n.Address, MAC: ifc.MAC, IP: ifc.Addr, Subnet: ifc.Subnet,
+		Boot: string(s.bootMode(n)), Hold: s.hold(n), Place: n.Place,
+		KernelArgs: s.cmdline(&t).String(),
+	}
+	if n.Disabled {
+		in.Boot = "disabled"
+	}
+	if t.image != nil {
+		in.Image = t.image.Name
+	}
+	if n.Profile >= 0 && n.Profile < len(s.fleet.Profiles) {
+		in.Groups = s.fleet.Profiles[n.Profile].Groups
+	}
+	return in
+}

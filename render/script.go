@@ -1,0 +1,242 @@
+package render
+
+import (
+	"cmp"
+	"encoding/binary"
+	"fmt"
+	"hash/fnv"
+	"strconv"
+	"strings"
+	"time"
+
+	"hostler/render/fact"
+	"hostler/spec"
+)
+
+// Script assembles the iPXE script for a machine. retry counts how often this boot has asked before.
+func (s *Snapshot) Script(q Query, retry int) Script {
+	retry = max(retry, 0)
+	i, ok := s.find(q)
+	if !ok {
+		return s.scriptUnknown(q, retry)
+	}
+	n := &s.fleet.Nodes[i]
+	t := s.targetOf(n)
+	sc := Script{Node: n.Name, MAC: t.mac}
+	w := scriptWriter{s: s, target: &t, retry: retry, who: n.Address, query: "mac=" + t.mac.String()}
+	if t.mac.IsZero() {
+		w.query = "name=" + plain(string(n.Name))
+	}
+	switch hold := s.hold(n); {
+	case n.Disabled:
+		sc.Reason = "disabled in the spec"
+	case hold != "":
+		sc.Reason = "held: " + hold
+	case t.settings.Boot == spec.BootOff:
+		sc.Reason = "boot = off: it has nothing to boot"
+	case t.settings.Boot == spec.BootDisk:
+		sc.Reason = "boot = disk"
+		sc.Text = w.disk()
+		return sc
+	case t.settings.Script != "":
+		sc.Text, sc.Reason = w.template(n)
+	default:
+		sc.Text, sc.Reason = w.image()
+	}
+	if sc.Reason != "" {
+		sc.Text = w.wait(sc.Reason)
+	}
+	sc.Boots = sc.Reason == ""
+	return sc
+}
+
+// find gives the node that a query means.
+func (s *Snapshot) find(q Query) (int32, bool) {
+	if p, ok := s.byMAC[q.MAC]; ok {
+		return p.node, true
+	}
+	if i, ok := s.byName[fact.NodeName(q.Name)]; ok && q.MAC.IsZero() {
+		return i, true
+	}
+	if i, ok := s.byID[spec.Label{Name: "xname", Value: q.Name}]; ok && q.MAC.IsZero() {
+		return i, true
+	}
+	if i, ok := s.byID[spec.Label{Name: "nid", Value: q.NID}]; ok && q.MAC.IsZero() && q.Name == "" {
+		return i, true
+	}
+	return 0, false
+}
+
+// scriptUnknown is for machines that nobody declared: what their subnet gives to strangers, or a polite wait.
+func (s *Snapshot) scriptUnknown(q Query, retry int) Script {
+	sc := Script{MAC: q.MAC}
+	t := target{mac: q.MAC}
+	w := scriptWriter{s: s, target: &t, retry: retry, who: "unknown machine"}
+	switch {
+	case !q.MAC.IsZero():
+		w.query = "mac=" + q.MAC.String()
+		w.who += " " + q.MAC.String()
+	default: // a wrong name or nid: ask again by what the machine cannot have wrong
+		w.query = "mac=${netX/mac}"
+	}
+	sc.Reason = "nobody declared it"
+	if sn := s.subnetAt(q.Addr); sn != nil && !q.MAC.IsZero() {
+		t.settings, t.image = *s.settings(sn.Unknown), s.image(sn.Unknown)
+		t.settings.KernelArgs = foldArgs(t.settings.KernelArgs, &spec.Settings{})
+		switch {
+		case t.settings.Boot == spec.BootOff:
+			sc.Reason = "boot = off: it has nothing to boot"
+		case t.settings.Boot == spec.BootDisk:
+			sc.Reason, sc.Text = "boot = disk", w.disk()
+			return sc
+		case t.settings.Script != "":
+			sc.Reason = "its script is a template, which needs a declared node"
+		default:
+			sc.Text, sc.Reason = w.image()
+		}
+	}
+	if sc.Reason != "" {
+		sc.Text = w.wait(sc.Reason)
+	}
+	sc.Boots = sc.Reason == ""
+	return sc
+}
+
+// scriptWriter puts one script together.
+type scriptWriter struct {
+	s      *Snapshot
+	target *target
+	retry  int
+	who    string
+	query  string // by which the machine asks again
+}
+
+// header is a comment, so it must not hold a line break, nor end in a backslash, which continues a line.
+func (w *scriptWriter) header(what string) string {
+	return "#!ipxe\n# " + plain(w.who) + ": " + plain(what) + "\n"
+}
+
+// image boots the image, or after too many attempts the fallback; reason says why it cannot.
+func (w *scriptWriter) image() (text fact.Text, reason string) {
+	t, m := w.target, w.target.image
+	if r := t.settings.Retry; r.Attempts > 0 && w.retry >= r.Attempts && r.Fallback != "" {
+		m = w.s.images[r.Fallback]
+	}
+	if m == nil {
+		return "", "it has no image"
+	}
+	kernel, initrds := w.s.bootFiles(m)
+	if kernel == nil {
+		return "", fmt.Sprintf("image %s has no kernel", m.Name)
+	}
+	what := strings.TrimSpace("image " + m.Name + " " + m.Version)
+	if m != t.image {
+		what += fmt.Sprintf(", after %d attempts", w.retry)
+	}
+	booted := *t
+	booted.image = m
+	var b strings.Builder
+	b.WriteString(w.header(what))
+	b.WriteString("kernel --name kernel " + string(fileURL(*kernel)) + " ")
+	for i := range initrds {
+		// A UEFI kernel fetches the initrds that its command line names from iPXE, under the names that iPXE gave
+		// them; a BIOS kernel is given them all, in order, and does not care.
+		b.WriteString("initrd=" + initrdName(i) + " ")
+	}
+	b.WriteString(string(w.s.cmdline(&booted)) + " || goto retry\n")
+	for i, f := range initrds {
+		b.WriteString("initrd --name " + initrdName(i) + " " + string(fileURL(f)) + " || goto retry\n")
+	}
+	b.WriteString("boot || goto retry\n")
+	b.WriteString(w.again())
+	return fact.Text(b.String()), ""
+}
+
+func initrdName(i int) string {
+	if i == 0 {
+		return "initrd"
+	}
+	return "initrd" + strconv.Itoa(i+1)
+}
+
+// bootFiles are an image's kernel and its initrds in their order.
+func (s *Snapshot) bootFiles(m *spec.Image) (kernel *File, initrds []File) {
+	for _, x := range m.Files {
+		switch f := s.file(x.File, x.Name); x.Role {
+		case "kernel":
+			kernel = &f
+		case "initrd":
+			initrds = append(initrds, f)
+		}
+	}
+	return kernel, initrds
+}
+
+// again asks for the script once more. The label is also where every failed step goes; imgfree drops what
+// a broken attempt left in memory, and --replace keeps a thousand retries from nesting a thousand scripts.
+func (w *scriptWriter) again() string {
+	return ":retry\nimgfree\nsleep " + strconv.Itoa(delay(w.target.settings.Retry, w.target.mac, w.retry)) +
+		"\nchain --replace " + string(fact.NewLate(fact.LateBase, "")) + "/boot/v1/bootscript?" + w.query +
+		"&retry=" + strconv.Itoa(w.retry+1) + " || goto retry\n"
+}
+
+// wait says who the machine is and why it does not boot, and asks again: a machine is never left without a next step.
+func (w *scriptWriter) wait(reason string) fact.Text {
+	text := w.header(reason) + "echo hostler: " + plain(w.who) + ": " + plain(reason) + "\n"
+	if !w.target.mac.IsZero() {
+		text += "echo hostler: boot interface " + w.target.mac.String() + "\n"
+	}
+	return fact.Text(text + w.again())
+}
+
+// disk hands over to what is installed. A BIOS is told to boot its first disk. UEFI firmware goes on to its next boot
+// entry when iPXE fails, and stops at iPXE when it succeeds: so it fails (tinkerbell/tinkerbell #984).
+func (w *scriptWriter) disk() fact.Text {
+	return fact.Text(w.header("boot = disk") + "iseq ${platform} efi && goto next ||\nsanboot --no-describe --drive 0x80 ||\n:next\nexit 1\n")
+}
+
+// template is the author's own script.
+func (w *scriptWriter) template(n *spec.Node) (text fact.Text, reason string) {
+	for _, x := range n.Texts {
+		if x.Template == w.target.settings.Script {
+			text, err := w.s.execute(n, x)
+			if err != nil {
+				return "", err.Error()
+			}
+			return w.s.resolve(w.target, text), ""
+		}
+	}
+	return "", fmt.Sprintf("template %s was not rendered for it", w.target.settings.Script)
+}
+
+// delay is how many seconds a machine waits before it asks again: the delay doubled for each retry, up to the maximum, plus or
+// minus a quarter. The quarter depends on machine and retry only, so that a rack does not ask in step and the same
+// question has the same answer.
+func delay(r spec.Retry, mac fact.MAC, retry int) int {
+	d, most := cmp.Or(r.Delay, 5*time.Second), cmp.Or(r.MaxDelay, time.Minute)
+	for i := 0; i < retry && d < most; i++ {
+		d *= 2
+	}
+	d = min(d, most)
+	h := fnv.New64a()
+	h.Write(mac[:])
+	h.Write(binary.BigEndian.AppendUint64(nil, uint64(retry)))
+	d = d*3/4 + time.Duration(h.Sum64()%1000)*d/2000
+	return int(max(min(d, most).Round(time.Second)/time.Second, 1))
+}
+
+// plain makes text harmless in a line of a script that machines run: printable ASCII without what iPXE would interpret.
+func plain(s string) string {
+	s = strings.Map(func(r rune) rune {
+		switch {
+		case isSpace(r):
+			return ' '
+		case r < ' ' || r > '~':
+			return '?'
+		case strings.ContainsRune(`${}\|&;#`, r):
+			return '_'
+		}
+		return r
+	}, s)
+	return strings.Join(strings.Fields(s), " ")
+}

@@ -76,15 +76,9 @@ func (x *exchange) blob(d fact.Digest) (render.File, bool) {
 			return f, true
 		}
 	}
-	for _, old := range x.handed.list() {
-		if old == rev {
-			continue
-		}
-		if snap, held := x.At(old); held {
-			if f, ok := snap.Blob(d); ok {
-				x.event.Revision = old
-				return f, true
-			}
+	for _, older := range x.Older() {
+		if f, ok := older.Blob(d); ok {
+			return f, true
 		}
 	}
 	return render.File{}, false

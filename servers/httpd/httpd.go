@@ -52,6 +52,7 @@ type Config struct {
 
 	Current func() (*render.Snapshot, fact.Revision)
 	At      func(fact.Revision) (*render.Snapshot, bool) // an older revision that is still held
+	Older   func() []*render.Snapshot                    // all of those, newest first: what they name can still be fetched
 	Blobs   Blobs
 	Leases  Leases
 	Boots   Boots
@@ -73,7 +74,6 @@ type Server struct {
 	prefix    string // with a leading slash, or empty
 	listeners []net.Listener
 	conns     *connLimit
-	handed    handed
 }
 
 // Listen binds every socket, or none. The server answers nobody before Serve.

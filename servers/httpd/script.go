@@ -1,9 +1,6 @@
 package httpd
 
 import (
-	"slices"
-	"sync/atomic"
-
 	"hostler/render"
 	"hostler/render/fact"
 	"hostler/servers/late"
@@ -48,11 +45,11 @@ func (x *exchange) script(q render.Query, retry int) {
 		x.text(waitScript("the server has no configuration yet", v.Base))
 		return
 	}
+	q.Addr = x.peer
 	sc := snap.Script(q, retry)
 	x.event.Revision, x.event.Detail = rev, sc.Reason
 	v.Retries = retry
 	x.identify(snap, sc, rev, &v)
-	x.handed.add(rev)
 	x.text(late.Fill(sc.Text, v))
 }
 
@@ -93,37 +90,4 @@ func join(a, b string) string {
 func waitScript(problem, base string) string {
 	return "#!ipxe\necho hostler: " + problem + "\n:hostler\necho hostler: asking again in 30 seconds\nsleep 30\n" +
 		"chain --replace " + base + "/boot.ipxe ||\ngoto hostler\n"
-}
-
-// handed remembers the last few revisions of which scripts were given out, newest first: the files that those
-// scripts name can be fetched for as long as the revisions are held.
-type handed struct {
-	revs atomic.Pointer[[]fact.Revision]
-}
-
-// maxHanded is more than reconcile holds; it says for how long.
-const maxHanded = 4
-
-func (h *handed) list() []fact.Revision {
-	if p := h.revs.Load(); p != nil {
-		return *p
-	}
-	return nil
-}
-
-func (h *handed) add(rev fact.Revision) {
-	for {
-		old := h.revs.Load()
-		if old != nil && (*old)[0] == rev {
-			return
-		}
-		revs := []fact.Revision{rev}
-		if old != nil {
-			rest := slices.DeleteFunc(slices.Clone(*old), func(r fact.Revision) bool { return r == rev })
-			revs = append(revs, rest[:min(len(rest), maxHanded-1)]...)
-		}
-		if h.revs.CompareAndSwap(old, &revs) {
-			return
-		}
-	}
 }

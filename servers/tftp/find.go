@@ -56,7 +56,12 @@ func (s *Server) find(k key, local netip.Addr, e *fact.Event) (c *content, refus
 	if !ok {
 		return nil, "not a name of a file"
 	}
-	f, snap, ok := s.lookup(name, e)
+	snap, rev := s.Current()
+	if snap == nil {
+		return nil, "no revision is in force yet"
+	}
+	e.Revision = rev
+	f, ok := snap.File(name, e.MAC)
 	if !ok {
 		return nil, "no such file"
 	}
@@ -68,30 +73,6 @@ func (s *Server) find(k key, local netip.Addr, e *fact.Event) (c *content, refus
 		return s.generate(f, snap, local, held, e)
 	}
 	return s.open(f, e)
-}
-
-// lookup finds the file in the revision that the machine's boot began with, as far as it is still held.
-func (s *Server) lookup(name string, e *fact.Event) (render.File, *render.Snapshot, bool) {
-	snap, rev := s.Current()
-	if snap == nil {
-		return render.File{}, nil, false
-	}
-	e.Revision = rev
-	f, ok := snap.File(name, e.MAC)
-	if ok && f.Stage < fact.StageKernel {
-		return f, snap, true // a loader or a configuration begins anew
-	}
-	pin, pinned := s.pins.get(e.MAC, e.Time)
-	if !pinned || pin == rev {
-		return f, snap, ok
-	}
-	if older, held := s.At(pin); held {
-		if was, found := older.File(name, e.MAC); found && was.Stage >= fact.StageKernel {
-			e.Revision = pin
-			return was, older, true
-		}
-	}
-	return f, snap, ok
 }
 
 // generate fills the late values of a generated file in.
@@ -112,7 +93,6 @@ func (s *Server) generate(f render.File, snap *render.Snapshot, local netip.Addr
 		}
 		e.Boot = v.Boot
 	}
-	s.pins.set(e.MAC, e.Revision, e.Time)
 	text := late.Fill(f.Text, v)
 	return &content{ReadSeekCloser: nopCloser{strings.NewReader(text)}, size: int64(len(text))}, ""
 }

@@ -12,7 +12,10 @@ const maxName = 255
 // false for names that no honest client sends; those are not looked up at all.
 func cleanName(raw string) (string, bool) {
 	// Old PXE ROMs take the length of option 67 wrongly and send the 0xff of the options' end, or a NUL, with the name.
-	name := strings.TrimRight(raw, "\xff\x00")
+	name := raw
+	for name != "" && (name[len(name)-1] == 0xff || name[len(name)-1] == 0) {
+		name = name[:len(name)-1]
+	}
 	name = strings.ReplaceAll(name, `\`, "/") // Windows' loaders
 	if name == "" || len(name) > maxName {
 		return "", false

@@ -50,7 +50,6 @@ type Config struct {
 	Interfaces []string       // requests are answered on these only; none: on all
 
 	Current func() (*render.Snapshot, fact.Revision)
-	At      func(fact.Revision) (*render.Snapshot, bool) // an older revision that is still held
 	Blobs   Blobs
 	Leases  Leases
 	Boots   Boots
@@ -75,7 +74,6 @@ type Server struct {
 	Config
 	sockets   []socket
 	transfers *transfers
-	pins      *pins
 	stopping  chan struct{} // closed when transfers must end now
 }
 
@@ -98,7 +96,6 @@ func Listen(c Config) (*Server, error) {
 	s := &Server{
 		Config:    c,
 		transfers: newTransfers(c.MaxTransfers, c.MaxPerClient),
-		pins:      newPins(),
 		stopping:  make(chan struct{}),
 	}
 	conns, err := listen(c.Addr, c.Interfaces)

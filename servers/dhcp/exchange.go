@@ -1,0 +1,112 @@
+package dhcp
+
+import (
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/insomniacslk/dhcp/dhcpv4"
+
+	"hostler/render/fact"
+)
+
+// exchange is one request on its way to a reply. It travels beside the packets, because coredhcp's handlers see
+// nothing but packets.
+type exchange struct {
+	facts    fact.Facts
+	peer     netip.AddrPort
+	start    time.Time
+	link     *attachment // where the request came in; nil under coredhcp's own server
+	node     fact.NodeName
+	revision fact.Revision
+	result   fact.Result
+	detail   string
+	commit   *fact.Lease // must be durable before the reply leaves
+}
+
+// refuse records that the machine gets no answer, and why.
+func (x *exchange) refuse(why string) { x.result, x.detail = fact.Refused, why }
+
+// request is the event of the request itself.
+func (x *exchange) request() fact.Event {
+	e := x.event(x.start, "DHCP "+x.facts.Message.String(), requestStage(x.facts.Message))
+	e.Peer, e.Result, e.Detail = x.peer.Addr(), x.result, x.detail
+	return e
+}
+
+// reply is the event of the reply, whether it left or not.
+func (x *exchange) reply(now time.Time, resp *dhcpv4.DHCPv4, bytes int, err error) fact.Event {
+	m := fact.Message(resp.MessageType())
+	e := x.event(now, "DHCP "+m.String(), replyStage(x.facts.Message, m))
+	e.Duration, e.Bytes, e.Result = now.Sub(x.start), int64(bytes), fact.OK
+	e.File, e.Peer = bootFile(resp), addrOf(resp.YourIPAddr)
+	if !e.Peer.IsValid() {
+		e.Peer = x.facts.CIAddr
+	}
+	if m == fact.Nak {
+		e.Result, e.Detail = fact.Refused, string(resp.Options[optReason])
+	}
+	if err != nil {
+		e.Result, e.Detail, e.Bytes = fact.Failed, err.Error(), 0
+	}
+	return e
+}
+
+func (x *exchange) event(at time.Time, what string, stage fact.Stage) fact.Event {
+	return fact.Event{
+		Time: at, MAC: x.facts.MAC, Node: x.node, Revision: x.revision, Stage: stage,
+		Client: x.facts.Client(), Xid: x.facts.Xid, What: what,
+	}
+}
+
+func bootFile(resp *dhcpv4.DHCPv4) string {
+	if resp.BootFileName != "" {
+		return resp.BootFileName
+	}
+	return string(resp.Options[optBootFile])
+}
+
+// requestStage is the stage that a message brings a boot to. The others are no part of booting.
+func requestStage(m fact.Message) fact.Stage {
+	switch m {
+	case fact.Discover:
+		return fact.StageDiscover
+	case fact.Request:
+		return fact.StageRequest
+	}
+	return fact.StageNone
+}
+
+func replyStage(request, reply fact.Message) fact.Stage {
+	switch {
+	case reply == fact.Offer:
+		return fact.StageOffer
+	case reply == fact.Ack && request == fact.Request:
+		return fact.StageAck
+	}
+	return requestStage(request)
+}
+
+// beside holds the exchanges that are in the chain now, by their request packet.
+type beside struct {
+	mu sync.Mutex
+	m  map[*dhcpv4.DHCPv4]*exchange
+}
+
+func (b *beside) put(req *dhcpv4.DHCPv4, x *exchange) {
+	b.mu.Lock()
+	b.m[req] = x
+	b.mu.Unlock()
+}
+
+func (b *beside) get(req *dhcpv4.DHCPv4) *exchange {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.m[req]
+}
+
+func (b *beside) drop(req *dhcpv4.DHCPv4) {
+	b.mu.Lock()
+	delete(b.m, req)
+	b.mu.Unlock()
+}

@@ -1,0 +1,172 @@
+package dhcp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"syscall"
+
+	"github.com/mdlayher/packet"
+	"golang.org/x/net/ipv4"
+	"golang.org/x/sys/unix"
+
+	"hostler/render/fact"
+)
+
+// attachment is one named interface with the sockets that serve it.
+type attachment struct {
+	ifi     net.Interface
+	port    int // ours; clients have the next one
+	udp     *net.UDPConn
+	ingress atomic.Pointer[fact.Ingress]
+
+	mu     sync.Mutex
+	raw    *packet.Conn // sends to machines without an address; nil when it cannot
+	rawErr error
+}
+
+// attach opens the sockets of an interface. The UDP socket is bound to the interface and shares its port with nobody:
+// without SO_REUSEADDR and SO_REUSEPORT the kernel refuses a second server, which would otherwise
+// take turns with the first one at answering.
+func attach(ifi net.Interface, port int) (*attachment, error) {
+	lc := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
+		var err error
+		if cerr := c.Control(func(fd uintptr) {
+			err = unix.SetsockoptString(int(fd), unix.SOL_SOCKET, unix.SO_BINDTODEVICE, ifi.Name)
+			// A rack that is switched on sends its requests at once. Best effort: the second call needs no privilege.
+			if unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, receiveBuffer) != nil {
+				_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, receiveBuffer)
+			}
+		}); cerr != nil {
+			return cerr
+		}
+		return err
+	}}
+	conn, err := lc.ListenPacket(context.Background(), "udp4", netip.AddrPortFrom(netip.IPv4Unspecified(), uint16(port)).String())
+	switch {
+	case errors.Is(err, unix.EADDRINUSE):
+		return nil, fmt.Errorf("listening on %s: udp port %d is in use: another DHCP server or another hostler is running", ifi.Name, port)
+	case errors.Is(err, unix.EACCES), errors.Is(err, unix.EPERM):
+		return nil, fmt.Errorf("listening on %s: udp port %d: not permitted: the capabilities net_bind_service and net_raw are needed", ifi.Name, port)
+	case err != nil:
+		return nil, fmt.Errorf("listening on %s: udp port %d: %w", ifi.Name, port, err)
+	}
+	a := &attachment{ifi: ifi, port: port, udp: conn.(*net.UDPConn)}
+	a.raw, a.rawErr = rawSocket(ifi)
+	return a, nil
+}
+
+const receiveBuffer = 4 << 20
+
+// rawSocket opens the socket that sends frames. Protocol 0 keeps the kernel from copying every packet of the interface to it.
+func rawSocket(ifi net.Interface) (*packet.Conn, error) {
+	if len(ifi.HardwareAddr) != 6 {
+		return nil, errors.New("the interface has no Ethernet address")
+	}
+	c, err := packet.Listen(&ifi, packet.Raw, 0, nil)
+	if errors.Is(err, unix.EPERM) {
+		return nil, errors.New("the capability net_raw is missing")
+	}
+	return c, err
+}
+
+func (a *attachment) close() {
+	a.udp.Close()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.raw != nil {
+		a.raw.Close()
+	}
+}
+
+// unicast sends a frame to a machine that has no address yet. It fails when the raw socket is missing, or fails.
+func (a *attachment) unicast(dst net.HardwareAddr, src, to netip.AddrPort, payload []byte) error {
+	a.mu.Lock()
+	raw, err := a.raw, a.rawErr
+	a.mu.Unlock()
+	if raw == nil {
+		return err
+	}
+	_, err = raw.WriteTo(frame(a.ifi.HardwareAddr, dst, src, to, payload), &packet.Addr{HardwareAddr: dst})
+	return err
+}
+
+// noUnicast remembers why frames cannot be sent, and says whether that is news.
+func (a *attachment) noUnicast(err error) (news bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	news = a.rawErr == nil || a.rawErr.Error() != err.Error()
+	a.rawErr = err
+	return news
+}
+
+// send sends by the kernel's routes, from the given address: a machine may only accept replies from its server.
+func (a *attachment) send(src netip.Addr, to netip.AddrPort, payload []byte) error {
+	var oob []byte
+	if src.IsValid() {
+		oob = (&ipv4.ControlMessage{Src: ip(src), IfIndex: a.ifi.Index}).Marshal()
+	}
+	_, _, err := a.udp.WriteMsgUDPAddrPort(payload, oob, to)
+	return err
+}
+
+// state says how the interface is doing.
+func (a *attachment) state() InterfaceState {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	s := InterfaceState{Name: a.ifi.Name, Listening: true, Addresses: a.ingress.Load().Prefixes}
+	if a.rawErr != nil {
+		s.Broadcasting = a.rawErr.Error()
+	}
+	if len(s.Addresses) == 0 {
+		s.Problem = "the interface has no IPv4 address"
+	}
+	return s
+}
+
+// ingressOf reads the addresses of an interface, and of the host.
+func ingressOf(name string) (fact.Ingress, error) {
+	in := fact.Ingress{Interface: name}
+	all, err := net.InterfaceAddrs()
+	if err != nil {
+		return in, err
+	}
+	for _, p := range prefixes(all) {
+		in.Owned = append(in.Owned, p.Addr())
+	}
+	if name == "" {
+		return in, nil
+	}
+	ifi, err := net.InterfaceByName(name)
+	if err != nil {
+		return in, err
+	}
+	own, err := ifi.Addrs()
+	in.Prefixes = prefixes(own)
+	return in, err
+}
+
+func prefixes(addrs []net.Addr) []netip.Prefix {
+	var ps []netip.Prefix
+	for _, a := range addrs {
+		n, ok := a.(*net.IPNet)
+		if !ok {
+			continue
+		}
+		if v4 := addrOf(n.IP); v4.IsValid() {
+			ones, _ := n.Mask.Size()
+			ps = append(ps, netip.PrefixFrom(v4, ones))
+		}
+	}
+	return ps
+}
+
+// sameLink reports whether an interface still is the one that the sockets were opened on.
+func (a *attachment) sameLink(ifi *net.Interface) bool {
+	return ifi.Index == a.ifi.Index && ifi.MTU == a.ifi.MTU && slices.Equal(ifi.HardwareAddr, a.ifi.HardwareAddr)
+}

@@ -1,0 +1,158 @@
+package dhcp
+
+import (
+	"bytes"
+	"net/netip"
+	"slices"
+
+	"github.com/insomniacslk/dhcp/dhcpv4"
+
+	"hostler/render"
+	"hostler/render/fact"
+)
+
+const (
+	headerLen   = 236 + 4 + 1 // fixed fields, magic cookie, end option
+	fileLen     = 127         // of the file field, without its terminating zero
+	minDatagram = 576         // what every host accepts (RFC 2131 section 2, RFC 2132 section 9.10)
+	ipUDPLen    = 20 + 8
+)
+
+// newReply starts the reply to a request with what RFC 2131 section 4.3.1 table 3 copies from it, and with
+// the message type that plugins of coredhcp expect to find there.
+func newReply(req *dhcpv4.DHCPv4) *dhcpv4.DHCPv4 {
+	resp := &dhcpv4.DHCPv4{
+		OpCode:        dhcpv4.OpcodeBootReply,
+		HWType:        req.HWType,
+		TransactionID: req.TransactionID,
+		Flags:         req.Flags,
+		ClientIPAddr:  ip(netip.Addr{}),
+		YourIPAddr:    ip(netip.Addr{}),
+		ServerIPAddr:  ip(netip.Addr{}),
+		GatewayIPAddr: req.GatewayIPAddr,
+		ClientHWAddr:  req.ClientHWAddr,
+		Options:       make(dhcpv4.Options, 16),
+	}
+	echo(resp, req)
+	switch req.MessageType() {
+	case dhcpv4.MessageTypeDiscover:
+		resp.Options[optMessage] = []byte{byte(fact.Offer)}
+	case dhcpv4.MessageTypeRequest, dhcpv4.MessageTypeInform:
+		resp.Options[optMessage] = []byte{byte(fact.Ack)}
+	}
+	return resp
+}
+
+// echo copies what a client or its relay agent wants back unchanged: the relay's information (RFC 3046 section 2.2), the client
+// identifier (RFC 6842), the machine's UUID (PXE 2.1: some ROMs ignore a reply without it) and the subnet selection (RFC 3011).
+func echo(resp, req *dhcpv4.DHCPv4) {
+	for _, code := range [...]uint8{optRelay, optClientID, optUUID, optSubnet} {
+		if b, ok := req.Options[code]; ok {
+			resp.Options[code] = b
+		}
+	}
+}
+
+// fill writes the answer into a reply. What plugins before ours put there stays, except in a NAK, where
+// RFC 2131 table 3 allows next to nothing.
+func fill(resp, req *dhcpv4.DHCPv4, f *fact.Facts, a *render.Answer, bootFile string) {
+	if a.Message == fact.Nak {
+		clear(resp.Options)
+		if a.Reason != "" {
+			resp.Options[optReason] = []byte(a.Reason)
+		}
+	}
+	echo(resp, req)
+	resp.Options[optMessage] = []byte{byte(a.Message)}
+	resp.Options[optServerID] = ip(a.ServerID)
+	if a.Message == fact.Nak {
+		delete(resp.Options, optUUID)
+		if f.GIAddr.IsValid() {
+			// The client has no address that the relay could send to: table 3 has the server force the broadcast flag.
+			resp.SetBroadcast()
+		}
+		return
+	}
+	if a.Message == fact.Ack {
+		resp.ClientIPAddr = req.ClientIPAddr
+	}
+	resp.YourIPAddr, resp.ServerIPAddr = ip(a.YIAddr), ip(a.SIAddr)
+	for _, o := range a.Options {
+		resp.Options[o.Code] = slices.Clip(o.Data)
+	}
+	if bootFile == "" {
+		return
+	}
+	if len(bootFile) <= fileLen {
+		resp.BootFileName = bootFile
+	}
+	// Long names only fit into the option; whoever did not ask for it could not boot by it in the field either.
+	if len(bootFile) > fileLen || bytes.IndexByte([]byte(f.Params), optBootFile) >= 0 {
+		resp.Options[optBootFile] = []byte(bootFile)
+	}
+}
+
+// limit is how many bytes a reply may have. Option 57 counts the IP datagram (RFC 2132 section 9.10).
+func limit(maxSize, mtu int) int {
+	n := max(maxSize, minDatagram)
+	if mtu >= minDatagram {
+		n = min(n, mtu)
+	}
+	return n - ipUDPLen
+}
+
+// fit drops options until the reply has at most size bytes: first what the client did not ask for, then what it asked for last
+// (RFC 2132 section 9.8: the list may be in order of preference). It gives the codes that it dropped. Options without
+// which the reply would mean something else, or be ignored, stay.
+func fit(resp *dhcpv4.DHCPv4, params string, size int) (dropped []uint8) {
+	n := replyLen(resp.Options)
+	if n <= size {
+		return nil
+	}
+	for _, code := range dispensable(resp.Options, params) {
+		n -= optionLen(resp.Options[code])
+		delete(resp.Options, code)
+		dropped = append(dropped, code)
+		if n <= size {
+			break
+		}
+	}
+	return dropped
+}
+
+// dispensable lists the codes that may be dropped, the first to go first.
+func dispensable(o dhcpv4.Options, params string) []uint8 {
+	var codes []uint8
+	for code := range o {
+		switch code {
+		case optMask, optRouter, optVendorInfo, optLeaseTime, optMessage, optServerID, optRenewal, optRebinding, optVendor,
+			optClientID, optBootFile, optRelay, optUUID, optSubnet, optConfigFile, optPathPrefix:
+		default:
+			codes = append(codes, code)
+		}
+	}
+	rank := func(code uint8) int { // the later in the list, the sooner it goes; not in the list, soonest
+		if i := bytes.IndexByte([]byte(params), code); i >= 0 {
+			return i
+		}
+		return 256
+	}
+	slices.SortFunc(codes, func(a, b uint8) int {
+		if d := rank(b) - rank(a); d != 0 {
+			return d
+		}
+		return int(b) - int(a)
+	})
+	return codes
+}
+
+func replyLen(o dhcpv4.Options) int {
+	n := headerLen
+	for _, b := range o {
+		n += optionLen(b)
+	}
+	return n
+}
+
+// optionLen is what an option takes on the wire: long ones are repeated (RFC 3396).
+func optionLen(b []byte) int { return len(b) + 2*max(1, (len(b)+254)/255) }

@@ -1,0 +1,75 @@
+package dhcp
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+
+	"github.com/insomniacslk/dhcp/dhcpv4"
+
+	"hostler/render/fact"
+)
+
+// route is how a reply reaches its client.
+type route struct {
+	to    netip.AddrPort
+	frame bool // to the hardware address: the client has no address that the kernel could resolve
+}
+
+// routeOf decides as RFC 2131 section 4.1 says, with port the client's port (the relay agent listens on the server's, one lower).
+func routeOf(x *exchange, resp *dhcpv4.DHCPv4, port int) route {
+	client := func(a netip.Addr) netip.AddrPort { return netip.AddrPortFrom(a, uint16(port)) }
+	broadcast := route{to: client(netip.AddrFrom4([4]byte{255, 255, 255, 255}))}
+	yiaddr := addrOf(resp.YourIPAddr)
+	switch f := &x.facts; {
+	case f.GIAddr.IsValid():
+		return route{to: netip.AddrPortFrom(f.GIAddr, uint16(port-1))}
+	case resp.MessageType() == dhcpv4.MessageTypeNak:
+		return broadcast
+	case f.CIAddr.IsValid():
+		return route{to: client(f.CIAddr)}
+	case f.Message == fact.Inform && x.peer.Addr().IsValid() && !x.peer.Addr().IsUnspecified():
+		return route{to: client(x.peer.Addr())} // some clients leave ciaddr empty
+	case f.Broadcast || !yiaddr.IsValid():
+		return broadcast
+	default:
+		return route{to: client(yiaddr), frame: true}
+	}
+}
+
+// sourceOf is the address that a reply leaves from: the one that it calls the server's, if it is one of ours.
+func sourceOf(resp *dhcpv4.DHCPv4, in *fact.Ingress) netip.Addr {
+	if id := addrOf(resp.Options[optServerID]); slices.Contains(in.Owned, id) {
+		return id
+	}
+	if len(in.Prefixes) > 0 {
+		return in.Prefixes[0].Addr()
+	}
+	return netip.Addr{}
+}
+
+// deliver sends the encoded reply. Where a frame cannot be sent, everybody on the segment gets it: every client
+// listens to broadcasts, it only is louder.
+func (s *Server) deliver(x *exchange, resp *dhcpv4.DHCPv4, payload []byte) error {
+	a := x.link
+	src, r := sourceOf(resp, &x.facts.Ingress), routeOf(x, resp, a.port+1)
+	if r.frame {
+		from := netip.AddrPortFrom(src, uint16(a.port))
+		if !src.IsValid() {
+			from = netip.AddrPortFrom(netip.IPv4Unspecified(), uint16(a.port))
+		}
+		err := a.unicast(resp.ClientHWAddr, from, r.to, payload)
+		if err == nil {
+			return nil
+		}
+		if a.noUnicast(err) {
+			s.cfg.Log.Warn("dhcp: replies to machines without an address are broadcast", "interface", a.ifi.Name, "err", err)
+		}
+		r.to = netip.AddrPortFrom(netip.AddrFrom4([4]byte(net.IPv4bcast.To4())), r.to.Port())
+	}
+	if err := a.send(src, r.to, payload); err != nil {
+		return fmt.Errorf("sending to %s on %s: %w", r.to, a.ifi.Name, err)
+	}
+	return nil
+}

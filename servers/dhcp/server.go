@@ -1,0 +1,221 @@
+// Package dhcp answers DHCP requests on named interfaces. It turns bytes into facts, asks the snapshot whom they are from and
+// what they are told, asks the leases for the address, and turns the answer into bytes: it decides nothing
+// about content, and reads no file.
+//
+// Requests and replies pass through a chain of coredhcp plugins in which ours is one, so that others can stand before and
+// after it. The packet loop is our own: coredhcp's tells plugins nothing of where a request came in, drops DECLINE, shares its
+// port with whoever else opens it, and has no bound on its work.
+package dhcp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"runtime"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/coredhcp/coredhcp/config"
+	"github.com/coredhcp/coredhcp/handler"
+
+	"hostler/render"
+	"hostler/render/fact"
+	"hostler/servers/late"
+)
+
+// Config is what the server works with. Interfaces, Current and Leases are needed.
+type Config struct {
+	Interfaces []string // the only ones that are served
+
+	Current func() (*render.Snapshot, fact.Revision) // called once a request; nil: nothing to serve yet
+	Leases  Leases
+	Base    late.Base             // of the boot HTTP server, for boot files that are URLs
+	Event   func(fact.Event)      // must not block
+	Before  []config.PluginConfig // coredhcp plugins that see a request before ours
+	After   []config.PluginConfig // and after ours
+	Log     *slog.Logger
+	Now     func() time.Time
+	Port    int // 67 when 0; clients listen on the next one
+}
+
+func (c Config) withDefaults() Config {
+	if c.Event == nil {
+		c.Event = func(fact.Event) {}
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Port == 0 {
+		c.Port = 67
+	}
+	return c
+}
+
+var errNoInterface = errors.New("there is no such interface")
+
+// Server is a DHCP server with its sockets open.
+type Server struct {
+	*responder
+	chain   []handler.Handler4
+	names   []string // of the plugins in the chain
+	queues  []chan *datagram
+	replies chan outgoing
+	pending sync.WaitGroup // leases being written
+	buffers sync.Pool
+
+	mu       sync.Mutex
+	links    map[string]*attachment
+	problems map[string]error
+}
+
+// Listen loads the plugins and opens the sockets of every interface that exists. An interface that does not is no error: its
+// sockets are opened when it appears. A port that somebody else has is one.
+func Listen(cfg Config) (*Server, error) {
+	if len(cfg.Interfaces) == 0 {
+		return nil, errors.New("dhcp: no interface is named")
+	}
+	s := &Server{
+		responder: newResponder(cfg),
+		queues:    make([]chan *datagram, max(4, 2*runtime.GOMAXPROCS(0))),
+		replies:   make(chan outgoing, replyQueue),
+		buffers:   sync.Pool{New: func() any { return new(datagram) }},
+		links:     make(map[string]*attachment),
+		problems:  make(map[string]error),
+	}
+	for i := range s.queues {
+		s.queues[i] = make(chan *datagram, requestQueue)
+	}
+	if err := s.loadChain(); err != nil {
+		return nil, fmt.Errorf("dhcp: %w", err)
+	}
+	for _, name := range s.cfg.Interfaces {
+		_, err := s.refresh(name)
+		if err != nil && !errors.Is(err, errNoInterface) {
+			s.closeAll()
+			return nil, fmt.Errorf("dhcp: %w", err)
+		}
+		if s.setProblem(name, err) && err != nil {
+			s.cfg.Log.Warn("dhcp: waiting for an interface", "interface", name, "err", err)
+		}
+	}
+	return s, nil
+}
+
+// Serve answers requests until ctx ends. Requests that were received are answered before it returns.
+func (s *Server) Serve(ctx context.Context) error {
+	var readers, workers, senders sync.WaitGroup
+	for i := range s.queues {
+		workers.Go(func() { s.work(s.queues[i]) })
+	}
+	for range 2 {
+		senders.Go(s.sendReplies)
+	}
+	for _, a := range s.attachments() {
+		readers.Go(func() { s.read(a) })
+	}
+	s.watch(ctx, &readers)
+
+	for _, a := range s.attachments() {
+		_ = a.udp.SetReadDeadline(time.Unix(1, 0)) // readers stop; replies can still be sent
+	}
+	readers.Wait()
+	for _, q := range s.queues {
+		close(q)
+	}
+	workers.Wait()
+	s.pending.Wait()
+	close(s.replies)
+	senders.Wait()
+	s.closeAll()
+	return nil
+}
+
+// Close closes the sockets of a server that never served.
+func (s *Server) Close() { s.closeAll() }
+
+func (s *Server) attached(name string) *attachment {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.links[name]
+}
+
+func (s *Server) attachments() []*attachment {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var as []*attachment
+	for _, a := range s.links {
+		as = append(as, a)
+	}
+	return as
+}
+
+func (s *Server) detach(name string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.links[name].close()
+	delete(s.links, name)
+}
+
+func (s *Server) closeAll() {
+	for _, a := range s.attachments() {
+		s.detach(a.ifi.Name)
+	}
+}
+
+// setProblem remembers why an interface is not served, and says whether that changed.
+func (s *Server) setProblem(name string, err error) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	old := s.problems[name]
+	s.problems[name] = err
+	return (old == nil) != (err == nil) || err != nil && old.Error() != err.Error()
+}
+
+// State is how the server is doing, for status and health checks.
+type State struct {
+	Interfaces []InterfaceState `json:"interfaces"`
+	Plugins    []string         `json:"plugins"`               // the chain, in order; ours is "hostler"
+	LeaseError string           `json:"lease_error,omitempty"` // why the last lease could not be written
+	Received   uint64           `json:"received"`              // datagrams
+	Replied    uint64           `json:"replied"`
+	Refused    uint64           `json:"refused"` // requests that got no reply, by decision
+	Failed     uint64           `json:"failed"`
+	Dropped    uint64           `json:"dropped"` // datagrams and replies for which there was no room
+}
+
+// InterfaceState is how one interface is doing.
+type InterfaceState struct {
+	Name         string         `json:"name"`
+	Listening    bool           `json:"listening"`
+	Problem      string         `json:"problem,omitempty"`
+	Broadcasting string         `json:"broadcasting,omitempty"` // why replies to machines without an address are broadcast
+	Addresses    []netip.Prefix `json:"addresses"`
+}
+
+// State gives the server's state.
+func (s *Server) State() State {
+	st := State{
+		Plugins: slices.Clone(s.names), LeaseError: s.report.lastLeaseError(),
+		Received: s.report.received.Load(), Replied: s.report.replied.Load(), Refused: s.report.refused.Load(),
+		Failed: s.report.failed.Load(), Dropped: s.report.dropped.Load(),
+	}
+	for _, name := range s.cfg.Interfaces {
+		is := InterfaceState{Name: name}
+		if a := s.attached(name); a != nil {
+			is = a.state()
+		}
+		s.mu.Lock()
+		if err := s.problems[name]; err != nil {
+			is.Problem = err.Error()
+		}
+		s.mu.Unlock()
+		st.Interfaces = append(st.Interfaces, is)
+	}
+	return st
+}

@@ -1,0 +1,205 @@
+package lang
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+	"unicode/utf8"
+
+	ctyyaml "github.com/zclconf/go-cty-yaml"
+	"github.com/zclconf/go-cty/cty"
+	"github.com/zclconf/go-cty/cty/function"
+	"github.com/zclconf/go-cty/cty/function/stdlib"
+)
+
+// The bounds of decoded text.
+const (
+	maxDataNesting = 200
+	maxDataValues  = 2_000_000
+)
+
+func encodingFunctions() map[string]function.Function {
+	return map[string]function.Function{
+		"base64decode": early(stringFunc(func(a []string) (string, error) { return decodeBase64(a[0]) }, "str")),
+		"base64encode": early(stringFunc(func(a []string) (string, error) {
+			return base64.StdEncoding.EncodeToString([]byte(a[0])), nil
+		}, "str")),
+		"csvdecode":  early(decoderFunc(func(src string) (cty.Value, error) { return decodeDelimited(src, ',', "") })),
+		"jsondecode": early(decoderFunc(decodeJSON)),
+		"jsonencode": encoderFunc(encodeJSON),
+		"sha256": early(stringFunc(func(a []string) (string, error) {
+			sum := sha256.Sum256([]byte(a[0]))
+			return hex.EncodeToString(sum[:]), nil
+		}, "str")),
+		"urlencode":  early(stringFunc(func(a []string) (string, error) { return url.QueryEscape(a[0]), nil }, "str")),
+		"yamldecode": early(decoderFunc(decodeYAML)),
+		"yamlencode": encoderFunc(encodeYAML),
+	}
+}
+
+// decoderFunc is a function from text to a value whose type depends on the text. cty asks for the type and for the
+// value in two calls; the second decodes again, which keeps the function free of state.
+func decoderFunc(decode func(src string) (cty.Value, error)) function.Function {
+	return function.New(&function.Spec{
+		Params: []function.Parameter{stringParam("src")},
+		Type: func(args []cty.Value) (cty.Type, error) {
+			if !args[0].IsKnown() {
+				return cty.DynamicPseudoType, nil
+			}
+			v, err := decode(args[0].AsString())
+			if err != nil {
+				return cty.DynamicPseudoType, function.NewArgError(0, err)
+			}
+			return v.Type(), nil
+		},
+		Impl: func(args []cty.Value, _ cty.Type) (cty.Value, error) { return decode(args[0].AsString()) },
+	})
+}
+
+func encoderFunc(encode func(cty.Value) (string, error)) function.Function {
+	return function.New(&function.Spec{
+		Params: []function.Parameter{{Name: "value", Type: cty.DynamicPseudoType, AllowNull: true}},
+		Type:   function.StaticReturnType(cty.String),
+		Impl: func(args []cty.Value, _ cty.Type) (cty.Value, error) {
+			s, err := encode(StripRows(args[0]))
+			if err != nil {
+				return fail(err)
+			}
+			return cty.StringVal(s), nil
+		},
+	})
+}
+
+func decodeBase64(s string) (string, error) {
+	b, err := base64.StdEncoding.DecodeString(s)
+	if err != nil {
+		return "", errors.New("this is not base64")
+	}
+	if !utf8.Valid(b) {
+		return "", errors.New("the decoded bytes are not UTF-8 text")
+	}
+	return string(b), noNUL(string(b))
+}
+
+func decodeJSON(src string) (cty.Value, error) {
+	if err := jsonNesting(src); err != nil {
+		return cty.NilVal, err
+	}
+	v, err := stdlib.JSONDecode(cty.StringVal(src))
+	if err != nil {
+		return cty.NilVal, err
+	}
+	return v, checkData(v)
+}
+
+// jsonNesting bounds the recursion of JSON decoders.
+func jsonNesting(src string) error {
+	depth, inString := 0, false
+	for i := 0; i < len(src); i++ {
+		switch c := src[i]; {
+		case inString && c == '\\':
+			i++
+		case c == '"':
+			inString = !inString
+		case inString:
+		case c == '[' || c == '{':
+			if depth++; depth > maxDataNesting {
+				return fmt.Errorf("brackets and braces are nested more than %d deep at offset %d", maxDataNesting, i)
+			}
+		case c == ']' || c == '}':
+			depth--
+		}
+	}
+	return nil
+}
+
+func decodeYAML(src string) (cty.Value, error) {
+	t, err := ctyyaml.Standard.ImpliedType([]byte(src))
+	if err != nil {
+		return cty.NilVal, err
+	}
+	v, err := ctyyaml.Standard.Unmarshal([]byte(src), t)
+	if err != nil {
+		return cty.NilVal, err
+	}
+	return v, checkData(v)
+}
+
+// checkData refuses what no decoder refuses by itself: NUL bytes, and YAML aliases that multiply into millions of values.
+func checkData(v cty.Value) error {
+	left := maxDataValues
+	return visitStrings(v, 0, &left)
+}
+
+func visitStrings(v cty.Value, depth int, left *int) error {
+	if *left--; *left < 0 {
+		return fmt.Errorf("there are more than %d values", maxDataValues)
+	}
+	if depth > maxDataNesting {
+		return fmt.Errorf("values are nested more than %d deep", maxDataNesting)
+	}
+	if v.IsNull() || !v.IsKnown() {
+		return nil
+	}
+	if v.Type() == cty.String {
+		return noNUL(v.AsString())
+	}
+	if !v.CanIterateElements() {
+		return nil
+	}
+	for it := v.ElementIterator(); it.Next(); {
+		k, e := it.Element()
+		if k.Type() == cty.String {
+			if err := noNUL(k.AsString()); err != nil {
+				return err
+			}
+		}
+		if err := visitStrings(e, depth+1, left); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func encodeJSON(v cty.Value) (string, error) {
+	s, err := stdlib.JSONEncode(v)
+	if err != nil {
+		return "", err
+	}
+	return restoreLate(s.AsString(), `\u0000`), nil
+}
+
+func encodeYAML(v cty.Value) (string, error) {
+	b, err := ctyyaml.Standard.Marshal(v)
+	if err != nil {
+		return "", err
+	}
+	return restoreLate(string(b), `\0`), nil
+}
+
+// restoreLate turns the escape that an encoder wrote for NUL back into NUL, so that late values survive encoding: what
+// they become (addresses and URLs) needs no escaping in JSON or in a double-quoted YAML string.
+func restoreLate(s, escape string) string {
+	if !strings.Contains(s, escape) {
+		return s
+	}
+	var b strings.Builder
+	for i := 0; i < len(s); {
+		switch {
+		case strings.HasPrefix(s[i:], escape):
+			b.WriteByte(0)
+			i += len(escape)
+		case s[i] == '\\' && i+1 < len(s):
+			b.WriteString(s[i : i+2])
+			i += 2
+		default:
+			b.WriteByte(s[i])
+			i++
+		}
+	}
+	return b.String()
+}

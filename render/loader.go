@@ -35,10 +35,10 @@ func (s *Snapshot) loader(a fact.Arch, setting string, n *spec.Node) (*spec.Load
 		}
 		return nil, fmt.Sprintf("loader %s: not declared", setting)
 	}
-	why := "client architecture " + a.String()
 	if a == fact.NoArch && n != nil {
-		a, why = declaredArch(n.Firmware, n.Arch), "firmware "+n.Firmware
+		a = s.nodeArch(n, n.Firmware)
 	}
+	why := "client architecture " + a.String()
 	for _, x := range []fact.Arch{a, sibling(a)} {
 		for _, l := range s.loaders {
 			if x != fact.NoArch && slices.Contains(l.ClientArch, x) {

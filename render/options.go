@@ -1,6 +1,7 @@
 package render
 
 import (
+	"crypto/sha256"
 	"encoding/binary"
 	"net/netip"
 	"slices"
@@ -37,7 +38,11 @@ const (
 )
 
 // profile is a spec.Profile with its network options, encoded once for all its nodes.
-type profile struct{ options []option }
+type profile struct {
+	options []option
+	leaves  leaves
+	hash    [sha256.Size]byte // of the leaves
+}
 
 func (s *Snapshot) indexProfiles() {
 	s.profiles = make([]profile, len(s.fleet.Profiles))

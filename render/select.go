@@ -33,7 +33,7 @@ func (s *Snapshot) Select(f *fact.Facts) Choice {
 	if c.Server, c.Ignore = serverAddress(sn, f); c.Ignore != "" {
 		return c
 	}
-	c.Nak = declared || sn.Unknown >= 0
+	c.Nak = declared || sn.Unknown >= 0 && sn.Authoritative
 	c.Claim = fact.Claim{MAC: f.MAC, Node: c.Node, Subnet: sn.Name, Want: wanted(f), Hostname: f.Hostname}
 	if declared {
 		s.claimDeclared(&c, sn, p)

@@ -1,0 +1,417 @@
+package render
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"fmt"
+	"hash"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"hostler/render/fact"
+	"hostler/spec"
+)
+
+// leaf is one value that a machine is served, or that is shown of it. Digest and Diff both see a snapshot as leaves and
+// nothing else, so that what changes the one is in the other.
+type leaf struct {
+	path    string
+	raw     string // what is compared and hashed
+	show    string // for people; empty: raw, with late values as <kind>
+	removed bool   // of a node: the profile's leaf does not hold
+	layer   string
+	place   *spec.Place
+}
+
+func (l *leaf) String() string {
+	switch {
+	case l == nil || l.removed:
+		return ""
+	case l.show != "":
+		return l.show
+	}
+	return fact.Text(l.raw).String()
+}
+
+// leaves collects leaves; empty values are left out.
+type leaves []leaf
+
+func (ls *leaves) add(path, raw, layer string, place *spec.Place) {
+	if raw != "" {
+		*ls = append(*ls, leaf{path: path, raw: raw, layer: layer, place: place})
+	}
+}
+
+func (ls leaves) sorted() leaves {
+	slices.SortStableFunc(ls, func(a, b leaf) int { return cmp.Compare(a.path, b.path) })
+	return ls
+}
+
+func (ls leaves) find(path string) *leaf {
+	i, ok := slices.BinarySearchFunc(ls, path, func(l leaf, p string) int { return cmp.Compare(l.path, p) })
+	if !ok {
+		return nil
+	}
+	return &ls[i]
+}
+
+// hash writes every leaf with its length, so that no two lists have the same bytes.
+func (ls leaves) hash(h hash.Hash) {
+	var b []byte
+	for i := range ls {
+		b = append(strconv.AppendInt(b[:0], int64(len(ls[i].path)), 10), ' ')
+		b = append(strconv.AppendInt(b, int64(len(ls[i].raw)), 10), ' ')
+		b = append(append(b, ls[i].path...), ls[i].raw...)
+		b = strconv.AppendBool(b, ls[i].removed)
+		h.Write(b)
+	}
+}
+
+// hash fills in the hash of each part and the digest over all of them.
+func (s *Snapshot) hash() {
+	all := sha256.New()
+	for i := range s.fleet.Profiles {
+		p := &s.profiles[i]
+		p.leaves = s.profileLeaves(i)
+		h := sha256.New()
+		p.leaves.hash(h)
+		h.Sum(p.hash[:0])
+	}
+	s.parts = make([]part, len(s.fleet.Nodes))
+	h := sha256.New()
+	for i := range s.fleet.Nodes {
+		n := &s.fleet.Nodes[i]
+		h.Reset()
+		s.nodeLeaves(n).hash(h)
+		h.Sum(s.parts[i].own[:0])
+		fmt.Fprintf(all, "%d %s ", len(n.Address), n.Address)
+		all.Write(s.parts[i].own[:])
+		if n.Profile >= 0 && n.Profile < len(s.profiles) {
+			all.Write(s.profiles[n.Profile].hash[:])
+		}
+	}
+	for _, x := range s.subjects() {
+		fmt.Fprintf(all, "%d %s ", len(x.name), x.name)
+		x.leaves.hash(all)
+		io.WriteString(all, ".")
+	}
+	s.digest = fact.Digest(fmt.Sprintf("%x", all.Sum(nil)))
+}
+
+// part is the hash of what is a node's own.
+type part struct{ own [sha256.Size]byte }
+
+// profileLeaves are the settings, image and files that the nodes of a profile share.
+func (s *Snapshot) profileLeaves(i int) leaves {
+	p := &s.fleet.Profiles[i]
+	ls := settingsLeaves(&p.Settings, false)
+	ls.add("groups", strings.Join(p.Groups, ", "), "", nil)
+	if m := s.image(i); m != nil {
+		ls.add("image", strings.TrimSpace(m.Name+" "+m.Version), "image."+m.Name, &m.Place)
+		ls.addFiles(s, "file.", m)
+	}
+	if m := s.images[p.Settings.Retry.Fallback]; m != nil {
+		ls.addFiles(s, "fallback_file.", m)
+	}
+	for j := range ls {
+		if t := trace(p.Trace, ls[j].path); t != nil {
+			st := &t.Steps[len(t.Steps)-1]
+			ls[j].layer, ls[j].place = st.Layer, &st.Place
+		}
+	}
+	return ls.sorted()
+}
+
+func (ls *leaves) addFiles(s *Snapshot, prefix string, m *spec.Image) {
+	n := map[string]int{}
+	for i := range m.Files {
+		x := &m.Files[i]
+		path := prefix + x.Role
+		if n[x.Role]++; n[x.Role] > 1 {
+			path += "." + strconv.Itoa(n[x.Role])
+		}
+		ls.addFile(path, s.file(x.File, x.Name), "image."+m.Name, &x.File.Place)
+	}
+}
+
+func (ls *leaves) addFile(path string, f File, layer string, place *spec.Place) {
+	show := "(digest unknown here)"
+	if f.Digest != "" {
+		show = "sha256:" + string(f.Digest[:min(12, len(f.Digest))])
+	}
+	show = f.Name + " " + show
+	if f.Size > 0 {
+		show += fmt.Sprintf(", %d bytes", f.Size)
+	}
+	raw := strings.Join([]string{f.Name, string(f.Digest), strconv.FormatInt(f.Size, 10), f.URL}, "\n")
+	*ls = append(*ls, leaf{path: path, raw: raw, show: show, layer: layer, place: place})
+}
+
+// trace finds the history of a path; nil when there is none.
+func trace(ts []spec.Trace, path string) *spec.Trace {
+	i, ok := slices.BinarySearchFunc(ts, path, func(t spec.Trace, p string) int { return cmp.Compare(t.Path, p) })
+	if !ok || len(ts[i].Steps) == 0 {
+		return nil
+	}
+	return &ts[i]
+}
+
+// settingsLeaves are the values of settings. Of a node's own settings, those that remove something are leaves too.
+func settingsLeaves(st *spec.Settings, own bool) leaves {
+	var ls leaves
+	add := func(path, raw string) { ls.add(path, raw, "", nil) }
+	add("boot", string(st.Boot))
+	add("loader", st.Loader)
+	add("script", st.Script)
+	add("config", st.Config)
+	add("domain", st.Domain)
+	add("dns", list(st.DNS))
+	add("ntp", list(st.NTP))
+	add("kernel_args_order", strings.Join(st.KernelArgsOrder, " "))
+	add("kernel_args_tail", st.KernelArgsTail)
+	if st.KernelArgsReset && own {
+		add("kernel_args_reset", "true")
+	}
+	for i := range st.KernelArgs {
+		if a := &st.KernelArgs[i]; own || !a.PerNode && !a.Remove {
+			ls = append(ls, leaf{path: "kernel_args." + a.Key, raw: argValue(a), removed: a.Remove, place: &a.Place})
+		}
+	}
+	for i := range st.Vars {
+		if v := &st.Vars[i]; own || !v.PerNode && !v.Remove {
+			ls = append(ls, leaf{path: "vars." + v.Name, raw: v.JSON, removed: v.Remove, place: &v.Place})
+		}
+	}
+	for i := range st.Options {
+		if o := &st.Options[i]; own || !o.Remove {
+			raw := fmt.Sprintf("%d %x %t", o.Code, o.Data, o.Force)
+			ls = append(ls, leaf{path: "option." + o.Name, raw: raw, show: cmp.Or(o.Text, raw), removed: o.Remove, place: &o.Place})
+		}
+	}
+	ls.addTimes(st)
+	return ls
+}
+
+func (ls *leaves) addTimes(st *spec.Settings) {
+	for _, x := range []struct {
+		path string
+		d    time.Duration
+	}{
+		{"lease.default", st.Lease.Default}, {"lease.max", st.Lease.Max}, {"lease.min", st.Lease.Min},
+		{"retry.delay", st.Retry.Delay}, {"retry.max_delay", st.Retry.MaxDelay},
+	} {
+		if x.d != 0 {
+			ls.add(x.path, duration(x.d), "", nil)
+		}
+	}
+	if st.Retry.Attempts != 0 {
+		ls.add("retry.attempts", strconv.Itoa(st.Retry.Attempts), "", nil)
+	}
+	ls.add("retry.fallback", st.Retry.Fallback, "", nil)
+}
+
+// duration writes a duration as an author would: 10m, not 10m0s.
+func duration(d time.Duration) string {
+	s := d.String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
+}
+
+// argValue is how a kernel argument prints: a flag is "true", as in the spec.
+func argValue(a *spec.Arg) string {
+	if a.Remove {
+		return ""
+	}
+	if a.Flag {
+		return "true"
+	}
+	if len(a.Values) == 1 {
+		return string(a.Values[0])
+	}
+	vs := make([]string, len(a.Values))
+	for i, v := range a.Values {
+		vs[i] = strconv.Quote(string(v))
+	}
+	return "[" + strings.ReplaceAll(strings.Join(vs, ", "), `\x00`, "\x00") + "]"
+}
+
+func list[T fmt.Stringer](xs []T) string {
+	ss := make([]string, len(xs))
+	for i, x := range xs {
+		ss[i] = x.String()
+	}
+	return strings.Join(ss, ", ")
+}
+
+// nodeLeaves are what is a node's own: what the spec says of it alone, and settings that it lays over its profile's.
+func (s *Snapshot) nodeLeaves(n *spec.Node) leaves {
+	ls := make(leaves, 0, 16)
+	if n.Own != nil {
+		ls = append(ls, settingsLeaves(n.Own, true)...)
+		layer := "node." + string(n.Name)
+		for i := range ls {
+			ls[i].layer = layer
+			if t := trace(n.Trace, ls[i].path); t != nil {
+				st := &t.Steps[len(t.Steps)-1]
+				ls[i].layer, ls[i].place = st.Layer, &st.Place
+			} else if ls[i].place == nil {
+				ls[i].place = &n.Place
+			}
+		}
+	}
+	add := func(path, raw string) { ls.add(path, raw, "", &n.Place) }
+	add("name", string(n.Name))
+	add("firmware", n.Firmware)
+	add("arch", n.Arch)
+	add("uuid", n.UUID)
+	add("hold", s.hold(n))
+	if n.Disabled {
+		add("disabled", "true")
+	}
+	for _, l := range n.Labels {
+		add("labels."+l.Name, l.Value)
+	}
+	for _, l := range n.IDs {
+		add("ids."+l.Name, l.Value)
+	}
+	for _, x := range n.Texts {
+		ls = append(ls, leaf{path: "text." + x.Template, raw: string(x.Digest), show: "sha256:" + string(x.Digest[:min(12, len(x.Digest))]), place: &n.Place})
+	}
+	boot := bootPort(n)
+	for i := range n.Interfaces {
+		ifc := &n.Interfaces[i]
+		prefix := "interface." + ifc.Name + "."
+		if ifc == boot {
+			prefix = ""
+		}
+		ls.addInterface(prefix, ifc)
+	}
+	return ls.sorted()
+}
+
+func (ls *leaves) addInterface(prefix string, ifc *spec.Interface) {
+	ls.add(prefix+"mac", ifc.MAC.String(), "", &ifc.Place)
+	ls.add(prefix+"subnet", ifc.Subnet, "", &ifc.Place)
+	ls.add(prefix+"hostname", ifc.Hostname, "", &ifc.Place)
+	if ifc.Addr.IsValid() {
+		ls.add(prefix+"address", ifc.Addr.String(), "", &ifc.Place)
+	}
+	if ifc.Boot {
+		ls.add(prefix+"boots", "true", "", &ifc.Place)
+	}
+}
+
+// subject is something other than a node that is served.
+type subject struct {
+	name   string // subnet.lab
+	place  *spec.Place
+	leaves leaves
+	used   bool // by nodes, whose leaves tell of its changes
+}
+
+// subjects are the subnets, loaders and images, in this order.
+func (s *Snapshot) subjects() []subject {
+	var xs []subject
+	for i := range s.fleet.Subnets {
+		sn := &s.fleet.Subnets[i]
+		xs = append(xs, subject{name: "subnet." + sn.Name, place: &sn.Place, leaves: s.subnetLeaves(sn)})
+	}
+	for i := range s.fleet.Loaders {
+		l := &s.fleet.Loaders[i]
+		xs = append(xs, subject{name: "loader." + l.Name, place: &l.Place, leaves: s.loaderLeaves(l)})
+	}
+	used := s.usedImages()
+	for i := range s.fleet.Images {
+		m := &s.fleet.Images[i]
+		ls := leaves{}
+		ls.add("version", m.Version, "image."+m.Name, &m.Place)
+		ls.addFiles(s, "file.", m)
+		xs = append(xs, subject{"image." + m.Name, &m.Place, ls.sorted(), used[m.Name]})
+	}
+	return xs
+}
+
+// usedImages are the images that the leaves of some node or subnet tell of.
+func (s *Snapshot) usedImages() map[string]bool {
+	used := map[string]bool{}
+	mark := func(profile int) {
+		if profile >= 0 && profile < len(s.fleet.Profiles) {
+			p := &s.fleet.Profiles[profile]
+			used[p.Image] = true
+			used[p.Settings.Retry.Fallback] = true
+		}
+	}
+	for i := range s.fleet.Nodes {
+		mark(s.fleet.Nodes[i].Profile)
+	}
+	for i := range s.fleet.Subnets {
+		mark(s.fleet.Subnets[i].Unknown)
+	}
+	return used
+}
+
+func (s *Snapshot) subnetLeaves(sn *spec.Subnet) leaves {
+	var ls leaves
+	layer := "subnet." + sn.Name
+	add := func(path, raw string) { ls.add(path, raw, layer, &sn.Place) }
+	add("cidr", sn.CIDR.String())
+	if sn.Gateway.IsValid() {
+		add("gateway", sn.Gateway.String())
+	}
+	add("relays", list(sn.Relays))
+	add("boot_servers", list(sn.BootServers))
+	add("dhcp", sn.DHCP)
+	add("authoritative", strconv.FormatBool(sn.Authoritative))
+	add("exclude", list(sn.Exclude))
+	for i := range sn.Pools {
+		p := &sn.Pools[i]
+		prefix := "pool." + p.Name + "."
+		ls.add(prefix+"range", list(p.Ranges), layer, &p.Place)
+		ls.add(prefix+"serves", string(p.Serves), layer, &p.Place)
+		if p.Lease.Default != 0 {
+			ls.add(prefix+"lease", duration(p.Lease.Default), layer, &p.Place)
+		}
+	}
+	for _, x := range []struct {
+		prefix  string
+		profile int
+	}{{"default.", sn.Default}, {"unknown.", sn.Unknown}} {
+		if x.profile < 0 || x.profile >= len(s.profiles) {
+			continue
+		}
+		if x.prefix == "unknown." {
+			add("unknown", cmp.Or(sn.UnknownGroup, "true"))
+		}
+		for _, l := range s.profiles[x.profile].leaves {
+			if x.prefix == "default." && classOf(l.path) != ClassNextRenew { // it decides DHCP options only
+				continue
+			}
+			l.path = x.prefix + l.path
+			ls = append(ls, l)
+		}
+	}
+	return ls.sorted()
+}
+
+func (s *Snapshot) loaderLeaves(l *spec.Loader) leaves {
+	var ls leaves
+	layer := "loader." + l.Name
+	ls.add("kind", string(l.Kind), layer, &l.Place)
+	ls.add("client_arch", list(l.ClientArch), layer, &l.Place)
+	if l.Builtin {
+		ls.add("builtin", "true", layer, &l.Place)
+	}
+	ls.addFile("file", s.file(l.File, l.FileName), layer, &l.File.Place)
+	for i := range l.Extra {
+		ls.addFile("extra."+l.Extra[i].Name, s.file(l.Extra[i].File, l.Extra[i].Name), layer, &l.Extra[i].File.Place)
+	}
+	return ls.sorted()
+}

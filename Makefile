@@ -1,0 +1,27 @@
+VERSION = $(shell git describe --tags --always --dirty)
+STATICCHECK = go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
+# Packages below testdata are not part of "./...".
+ALL = ./... ./testdata/suite
+
+build: ## one static binary, bin/hostler
+	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/hostler ./cmd/hostler
+
+install: ## what the tests need: Debian packages, a kernel to boot; nothing when all is there
+	testdata/lab/install.sh test
+
+lint:
+	test -z "$$(gofmt -l cmd docs examples reconcile render servers spec testdata | tee /dev/stderr)"
+	go vet $(ALL)
+	$(STATICCHECK) -checks all $(ALL)
+
+test: install lint ## everything, with the race detector, virtual machines and a moment of fuzzing
+	go run ./testdata/suite
+
+fuzz:
+	go run ./testdata/suite -only-fuzz -fuzz 1m
+
+demo: build ## a commit boots two real machines, one with BIOS and one with UEFI
+	testdata/lab/install.sh demo
+	go run ./examples/demo
+
+.PHONY: build install lint test fuzz demo

@@ -36,11 +36,10 @@ func listen(addr netip.AddrPort, interfaces []string) ([]*net.UDPConn, error) {
 
 func listenOn(addr netip.AddrPort, device string) (*net.UDPConn, error) {
 	what := "udp " + addr.String()
-	lc := net.ListenConfig{}
 	if device != "" {
 		what += " on " + device
-		lc.Control = bindTo(device)
 	}
+	lc := net.ListenConfig{Control: prepare(device)}
 	pc, err := lc.ListenPacket(context.Background(), "udp4", addr.String())
 	if errors.Is(err, syscall.EADDRINUSE) {
 		return nil, fmt.Errorf("listening for TFTP: %s: the port is taken: is another TFTP server, or another hostler, running", what)
@@ -56,13 +55,21 @@ func listenOn(addr netip.AddrPort, device string) (*net.UDPConn, error) {
 	return conn, nil
 }
 
-func bindTo(device string) func(network, address string, c syscall.RawConn) error {
+// prepare sets a socket up before it is bound. From the first packet on it must know the address and the interface that
+// packets came to: pin/tftp replies from that address, and without the interface's MTU it allows blocks of 512 bytes only.
+// It switches this on itself, but too late for packets that are waiting by then.
+func prepare(device string) func(network, address string, c syscall.RawConn) error {
 	return func(_, _ string, c syscall.RawConn) error {
 		var err error
-		if e := c.Control(func(fd uintptr) { err = unix.BindToDevice(int(fd), device) }); e != nil {
-			return e
-		}
-		return err
+		e := c.Control(func(fd uintptr) {
+			if device != "" {
+				err = unix.BindToDevice(int(fd), device)
+			}
+			if err == nil {
+				err = unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_PKTINFO, 1)
+			}
+		})
+		return errors.Join(e, err)
 	}
 }
 

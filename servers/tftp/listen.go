@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// receiveBuffer holds some 2,000 requests: a machine room that is switched on sends them at once.
-const receiveBuffer = 1 << 20
+// receiveBuffer holds some 5,000 requests: a machine room that is switched on sends them at once.
+const receiveBuffer = 4 << 20
 
 // listen binds one socket for each interface, or a single one that hears all of them. A socket that is bound to a
 // device receives nothing from others, whatever address the packet names.
@@ -47,12 +47,7 @@ func listenOn(addr netip.AddrPort, device string) (*net.UDPConn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listening for TFTP: %s: %w", what, cause(err))
 	}
-	conn := pc.(*net.UDPConn)
-	if err := conn.SetReadBuffer(receiveBuffer); err != nil {
-		conn.Close()
-		return nil, fmt.Errorf("listening for TFTP: %s: %w", what, cause(err))
-	}
-	return conn, nil
+	return pc.(*net.UDPConn), nil
 }
 
 // prepare sets a socket up before it is bound. From the first packet on it must know the address and the interface that
@@ -67,6 +62,10 @@ func prepare(device string) func(network, address string, c syscall.RawConn) err
 			}
 			if err == nil {
 				err = unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_PKTINFO, 1)
+			}
+			// Beyond net.core.rmem_max only for root; less is no reason not to serve.
+			if unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, receiveBuffer) != nil {
+				_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, receiveBuffer)
 			}
 		})
 		return errors.Join(e, err)

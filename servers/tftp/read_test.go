@@ -1,0 +1,341 @@
+package tftp
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"hostler/render"
+	"hostler/render/fact"
+)
+
+// A client that heard nothing repeats its request. There must be one transfer, undisturbed: an ERROR for the second
+// request would reach a client that still waits for its first packet.
+func TestRepeatedRequest(t *testing.T) {
+	srv := start(t, nil)
+	p := newPeer(t, srv.addr)
+	first := p.to
+	for range 3 {
+		p.to = first
+		p.send("RRQ small.efi octet tsize=0")
+	}
+	got := []string{p.receive(2 * time.Second), p.receive(200 * time.Millisecond)}
+	if diff := cmp.Diff([]string{"OACK tsize=100", "nothing"}, got); diff != "" {
+		t.Fatalf("answers to a request that was sent three times (-want +got):\n%s", diff)
+	}
+	p.send("ACK 0")
+	if got, want := p.receive(2*time.Second), "DATA 1, 100 bytes (last)"; got != want {
+		t.Fatalf("got %q, want %q", got, want)
+	}
+	p.send("ACK 1")
+	if e := srv.events.next(t); e.Result != fact.OK || e.Bytes != 100 {
+		t.Errorf("event %+v", e)
+	}
+	for range 2 { // nobody waits for these any more
+		if got, want := p.receive(2*time.Second), "ERROR 1 duplicate request"; got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+	srv.stop()
+	srv.events.none(t)
+}
+
+// Some clients send probe and request from the same port, the second while the server still looks at the abort.
+func TestProbeAndRequestFromOnePort(t *testing.T) {
+	srv := start(t, nil)
+	for range 50 {
+		p := newPeer(t, srv.addr)
+		port69 := p.to
+		p.send("RRQ small.efi octet tsize=0")
+		if got := p.receive(2 * time.Second); got != "OACK tsize=100" {
+			t.Fatal(got)
+		}
+		p.send("ERROR 8 User aborted the transfer")
+		p.to = port69
+		p.send("RRQ small.efi octet blksize=600")
+		got := p.receive(2 * time.Second)
+		if strings.HasPrefix(got, "ERROR 1 sending block 0") { // pin/tftp's answer to the abort
+			got = p.receive(2 * time.Second)
+		}
+		if got != "OACK blksize=600" {
+			t.Fatal(got)
+		}
+		p.send("ACK 0")
+		for got = p.receive(2 * time.Second); strings.HasPrefix(got, "ERROR 1 sending block 0"); {
+			got = p.receive(2 * time.Second)
+		}
+		if got != "DATA 1, 100 bytes (last)" {
+			t.Fatal(got)
+		}
+		p.send("ACK 1")
+		if a, b := srv.events.next(t).Result, srv.events.next(t).Result; a != fact.Probe || b != fact.OK {
+			t.Fatalf("results %s and %s, want probe and ok", a, b)
+		}
+	}
+}
+
+func TestMachineThatVanishes(t *testing.T) {
+	srv := start(t, func(c *Config) { c.Timeout = 20 * time.Millisecond })
+	t.Run("after the option acknowledgement", func(t *testing.T) {
+		newPeer(t, srv.addr).send("RRQ small.efi octet tsize=0")
+		want := event(fact.Failed, 0, "the machine did not acknowledge the first packet")
+		if diff := cmp.Diff(want, srv.events.next(t), addrs); diff != "" {
+			t.Errorf("event (-want +got):\n%s", diff)
+		}
+	})
+	t.Run("after a size probe", func(t *testing.T) { // it says nothing, and asks for the content from another port
+		probe := newPeer(t, srv.addr)
+		probe.send("RRQ small.efi octet tsize=0")
+		probe.receive(2 * time.Second)
+		if _, e := newPeer(t, srv.addr).fetch("RRQ small.efi octet"); e != "" {
+			t.Fatal(e)
+		}
+		got := []fact.Event{srv.events.next(t), srv.events.next(t)}
+		if diff := cmp.Diff([]fact.Event{event(fact.OK, 100, ""), event(fact.Probe, 0, "")}, got, addrs); diff != "" {
+			t.Errorf("events (-want +got):\n%s", diff)
+		}
+	})
+	t.Run("in the middle", func(t *testing.T) {
+		p := newPeer(t, srv.addr)
+		p.send("RRQ multi.efi octet")
+		p.receive(2 * time.Second)
+		p.send("ACK 1")
+		want := event(fact.Failed, 1024, "the machine stopped answering after 1024 of 1400 bytes")
+		want.File = "multi.efi"
+		if diff := cmp.Diff(want, srv.events.next(t), addrs); diff != "" {
+			t.Errorf("event (-want +got):\n%s", diff)
+		}
+	})
+}
+
+var addrs = cmp.Comparer(func(a, b netip.Addr) bool { return a == b })
+
+func event(r fact.Result, bytes int64, detail string) fact.Event {
+	return fact.Event{
+		MAC: machine.mac, Node: machine.name, Revision: "dir@sha256:1", Stage: fact.StageLoader, What: "Read Request",
+		File: "small.efi", Peer: machine.addr, Bytes: bytes, Result: r, Detail: detail,
+	}
+}
+
+func TestLimits(t *testing.T) {
+	t.Run("of one client", func(t *testing.T) {
+		srv := start(t, func(c *Config) { c.MaxPerClient, c.Timeout = 2, 20*time.Millisecond })
+		for range 2 {
+			p := newPeer(t, srv.addr)
+			p.send("RRQ small.efi octet tsize=0")
+			p.receive(2 * time.Second)
+		}
+		if _, got := newPeer(t, srv.addr).fetch("RRQ small.efi octet"); got != "ERROR 1 server is busy" {
+			t.Errorf("third request: %s", got)
+		}
+		for range 3 {
+			srv.events.next(t)
+		}
+		if _, got := newPeer(t, srv.addr).fetch("RRQ small.efi octet"); got != "" {
+			t.Errorf("when the vanished ones are given up: %s", got)
+		}
+	})
+	t.Run("of all, waited for", func(t *testing.T) {
+		srv := start(t, func(c *Config) { c.MaxTransfers, c.Timeout = 1, 20*time.Millisecond })
+		newPeer(t, srv.addr).send("RRQ small.efi octet tsize=0")
+		if _, got := newPeer(t, srv.addr).fetch("RRQ multi.efi octet"); got != "" {
+			t.Error(got)
+		}
+	})
+	t.Run("of all, in vain", func(t *testing.T) {
+		srv := start(t, func(c *Config) { c.MaxTransfers, c.Patience, c.Timeout = 1, 10*time.Millisecond, 100*time.Millisecond })
+		p := newPeer(t, srv.addr)
+		p.send("RRQ multi.efi octet")
+		p.receive(2 * time.Second)
+		if _, got := newPeer(t, srv.addr).fetch("RRQ small.efi octet"); got != "ERROR 1 server is busy" {
+			t.Error(got)
+		}
+		want := event(fact.Refused, 0, "too many transfers at once")
+		want.MAC, want.Node, want.Revision = fact.MAC{}, "", ""
+		if diff := cmp.Diff(want, srv.events.next(t), addrs); diff != "" {
+			t.Errorf("event (-want +got):\n%s", diff)
+		}
+	})
+	t.Run("of those that wait", func(t *testing.T) {
+		ts := newTransfers(1, 100)
+		k := func(port uint16) key { return key{netip.AddrPortFrom(machine.addr, port), "f"} }
+		if got := []bool{ts.enter(k(1)), ts.enter(k(2)), ts.enter(k(3))}; !cmp.Equal(got, []bool{true, true, false}) {
+			t.Errorf("one sends and one waits, the third is not admitted: %v", got)
+		}
+		ts.leave(k(1))
+		ts.leave(k(2))
+		if ts.handlers != 0 || len(ts.clients) != 0 {
+			t.Errorf("left behind: %d, %v", ts.handlers, ts.clients)
+		}
+	})
+}
+
+// breaking is a file whose reading goes wrong after the first bytes.
+type breaking struct {
+	*bytes.Reader
+	left int
+	fail func() error
+}
+
+func (b *breaking) Read(p []byte) (int, error) {
+	if b.left <= 0 {
+		return 0, b.fail()
+	}
+	n, err := b.Reader.Read(p[:min(len(p), b.left)])
+	b.left -= n
+	return n, err
+}
+
+func (b *breaking) Close() error { return nil }
+
+func TestBadFiles(t *testing.T) {
+	secret := &os.PathError{Op: "read", Path: "/var/lib/hostler/blobs/x", Err: errors.New("input/output error")}
+	broken := func(fail func() error) func() (io.ReadSeekCloser, error) {
+		return func() (io.ReadSeekCloser, error) {
+			return &breaking{bytes.NewReader(files["multi.efi"]), 600, fail}, nil
+		}
+	}
+	for name, tt := range map[string]struct {
+		open   func() (io.ReadSeekCloser, error)
+		client string
+		result fact.Result
+		event  string
+		bytes  int64
+	}{
+		"missing": {
+			func() (io.ReadSeekCloser, error) { return nil, secret },
+			"ERROR 1 file not found", fact.Refused, "opening the file: see the log", 0,
+		},
+		"truncated": {
+			func() (io.ReadSeekCloser, error) { return nopCloser{bytes.NewReader(nil)}, nil },
+			"ERROR 1 file not found", fact.Refused, "opening the file: see the log", 0,
+		},
+		"breaks while it is read": {
+			broken(func() error { return secret }),
+			"ERROR 1 internal error", fact.Failed, secret.Error(), 600,
+		},
+		"panics while it is opened": {
+			func() (io.ReadSeekCloser, error) { panic(secret) },
+			"ERROR 1 internal error", fact.Failed, "internal error", 0,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			blobs := memoryBlobs()
+			blobs[digest(files["multi.efi"])] = tt.open
+			srv := start(t, func(c *Config) { c.Blobs = blobs })
+			if _, got := newPeer(t, srv.addr).fetch("RRQ multi.efi octet"); got != tt.client {
+				t.Errorf("the client got %q, want %q", got, tt.client)
+			}
+			want := event(tt.result, tt.bytes, tt.event)
+			want.File = "multi.efi"
+			if diff := cmp.Diff(want, srv.events.next(t), addrs); diff != "" {
+				t.Errorf("event (-want +got):\n%s", diff)
+			}
+			if _, got := newPeer(t, srv.addr).fetch("RRQ small.efi octet"); got != "" {
+				t.Errorf("the next request: %s", got)
+			}
+		})
+	}
+}
+
+// A panic inside the transfer, behind pin/tftp's frames, must not end the process either.
+func TestPanicWhileReading(t *testing.T) {
+	blobs := memoryBlobs()
+	blobs[digest(files["multi.efi"])] = func() (io.ReadSeekCloser, error) {
+		return &breaking{bytes.NewReader(files["multi.efi"]), 600, func() error { panic("disk") }}, nil
+	}
+	srv := start(t, func(c *Config) { c.Blobs = blobs })
+	p := newPeer(t, srv.addr)
+	p.send("RRQ multi.efi octet")
+	p.receive(2 * time.Second)
+	p.send("ACK 1")
+	want := event(fact.Failed, 0, "internal error")
+	want.File = "multi.efi"
+	if diff := cmp.Diff(want, srv.events.next(t), addrs); diff != "" {
+		t.Errorf("event (-want +got):\n%s", diff)
+	}
+}
+
+func TestNoRevisionYet(t *testing.T) {
+	srv := start(t, func(c *Config) {
+		c.Current = func() (*render.Snapshot, fact.Revision) { return nil, "" }
+	})
+	if _, got := newPeer(t, srv.addr).fetch("RRQ small.efi octet"); got != "ERROR 1 file not found" {
+		t.Error(got)
+	}
+	want := event(fact.Refused, 0, "no revision is in force yet")
+	want.Revision = ""
+	if diff := cmp.Diff(want, srv.events.next(t), addrs); diff != "" {
+		t.Errorf("event (-want +got):\n%s", diff)
+	}
+}
+
+// A generated configuration carries this server's address and the boot's token.
+func TestGenerated(t *testing.T) {
+	const want = `# node.c0001
+DEFAULT hostler
+PROMPT 0
+TIMEOUT 0
+LABEL hostler
+  KERNEL http://127.0.0.1:8080/files/KERNEL/vmlinuz
+  APPEND hostler.boot=01JB00T.T0KEN
+`
+	for name, known := range map[string]leases{
+		"to the machine with the lease":                      {machine.addr: {MAC: machine.mac, Node: machine.name}},
+		"to a machine whose address another server assigned": {},
+	} {
+		t.Run(name, func(t *testing.T) {
+			srv := start(t, func(c *Config) { c.Leases = known })
+			got, e := newPeer(t, srv.addr).fetch("RRQ pxelinux.cfg/01-52-54-00-00-00-01 octet")
+			if e != "" {
+				t.Fatal(e)
+			}
+			want := strings.ReplaceAll(want, "KERNEL/", string(digest([]byte("kernel")))+"/")
+			if diff := cmp.Diff(want, string(got)); diff != "" {
+				t.Errorf("configuration (-want +got):\n%s", diff)
+			}
+			ev := srv.events.next(t)
+			if ev.Boot != "01JB00T" || ev.MAC != machine.mac || ev.Node != machine.name || ev.Stage != fact.StageScript {
+				t.Errorf("event %+v", ev)
+			}
+		})
+	}
+}
+
+// A transfer that hangs must not hold up the end, nor leave its socket behind.
+func TestStop(t *testing.T) {
+	descriptors := func() int {
+		all, err := filepath.Glob("/proc/self/fd/*")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(all)
+	}
+	before, goroutines := descriptors(), runtime.NumGoroutine()
+	srv := start(t, func(c *Config) { c.Timeout = 50 * time.Millisecond })
+	peers := []*peer{newPeer(t, srv.addr), newPeer(t, srv.addr)}
+	peers[0].send("RRQ large.efi octet")
+	peers[1].send("RRQ large.efi octet tsize=0")
+	for _, p := range peers {
+		p.receive(2 * time.Second)
+	}
+	srv.stop()
+	for _, p := range peers {
+		p.conn.Close()
+	}
+	if after := descriptors(); after > before {
+		t.Errorf("%d descriptors before, %d after", before, after)
+	}
+	if after := runtime.NumGoroutine(); after > goroutines {
+		t.Errorf("%d goroutines before, %d after", goroutines, after)
+	}
+}

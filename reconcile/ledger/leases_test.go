@@ -1,0 +1,386 @@
+package ledger_test
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"net/netip"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"hostler/reconcile/ledger"
+	"hostler/render/fact"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+)
+
+var epoch = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+
+// hand is a clock that tests turn by hand.
+type hand struct {
+	mu sync.Mutex
+	t  time.Time
+}
+
+func (h *hand) now() time.Time {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.t
+}
+
+func (h *hand) step(d time.Duration) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.t = h.t.Add(d)
+}
+
+func newHand() *hand { return &hand{t: epoch} }
+
+var quiet = slog.New(slog.NewTextHandler(io.Discard, nil))
+
+// leasesIn opens the leases of a state directory with their store; close undoes both, and may be called twice.
+func leasesIn(t testing.TB, dir string, now func() time.Time) (l *ledger.Leases, closeAll func()) {
+	t.Helper()
+	store, err := ledger.Open(filepath.Join(dir, "state.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err = ledger.OpenLeases(dir, store, now, quiet)
+	if err != nil {
+		store.Close()
+		t.Fatal(err)
+	}
+	closeAll = func() {
+		if err := l.Close(); err != nil {
+			t.Error(err)
+		}
+		store.Close()
+	}
+	t.Cleanup(closeAll)
+	return l, closeAll
+}
+
+func mac(n int) fact.MAC { return fact.MAC{2, 0, 0, byte(n >> 16), byte(n >> 8), byte(n)} }
+
+func addr(s string) netip.Addr { return netip.MustParseAddr(s) }
+
+func ranges(pairs ...string) []fact.Range {
+	var rs []fact.Range
+	for i := 0; i < len(pairs); i += 2 {
+		rs = append(rs, fact.Range{First: addr(pairs[i]), Last: addr(pairs[i+1])})
+	}
+	return rs
+}
+
+func claim(n int, rs []fact.Range) fact.Claim {
+	return fact.Claim{MAC: mac(n), Subnet: "lab", Pool: "guests", Ranges: rs, For: 10 * time.Minute}
+}
+
+func offer(t testing.TB, l *ledger.Leases, c fact.Claim) fact.Lease {
+	t.Helper()
+	lease, err := l.Offer(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return lease
+}
+
+func bind(l *ledger.Leases, lease fact.Lease) error {
+	done := make(chan error, 1)
+	l.Bind(lease, func(err error) { done <- err })
+	return <-done
+}
+
+func mustBind(t testing.TB, l *ledger.Leases, c fact.Claim) fact.Lease {
+	t.Helper()
+	lease := offer(t, l, c)
+	if err := bind(l, lease); err != nil {
+		t.Fatal(err)
+	}
+	return lease
+}
+
+func wantAddr(t testing.TB, what string, got fact.Lease, want string) {
+	t.Helper()
+	if got.Addr != addr(want) {
+		t.Errorf("%s: got %s, want %s", what, got.Addr, want)
+	}
+}
+
+// The order in which a machine gets an address, in one story: each step depends on those before.
+func TestOfferPrefers(t *testing.T) {
+	clock := newHand()
+	l, _ := leasesIn(t, t.TempDir(), clock.now)
+	rs := ranges("10.0.0.10", "10.0.0.12")
+
+	wantAddr(t, "the first of the range", offer(t, l, claim(1, rs)), "10.0.0.10")
+	wantAddr(t, "its standing offer again", offer(t, l, claim(1, rs)), "10.0.0.10")
+	wanting := claim(2, rs)
+	wanting.Want = addr("10.0.0.12")
+	wantAddr(t, "the wanted one", offer(t, l, wanting), "10.0.0.12")
+	wanting = claim(3, rs)
+	wanting.Want = addr("10.0.0.12")
+	wantAddr(t, "another, since the wanted one is offered", offer(t, l, wanting), "10.0.0.11")
+	_, err := l.Offer(claim(4, rs))
+	wantErr(t, err, ledger.ErrExhausted, "no address is free: pool guests of subnet lab")
+
+	clock.step(61 * time.Second)
+	wantAddr(t, "an offer that ended, before others", offer(t, l, claim(4, rs)), "10.0.0.10")
+	wanting = claim(2, rs)
+	wantAddr(t, "its own offer that ended", offer(t, l, wanting), "10.0.0.12")
+	clock.step(61 * time.Second)
+
+	one, two := mustBind(t, l, claim(1, rs)), mustBind(t, l, claim(2, rs))
+	clock.step(time.Minute)
+	three := mustBind(t, l, claim(3, rs))
+	if !l.Release(mac(2), two.Addr) || l.Release(mac(2), two.Addr) {
+		t.Error("a lease is released exactly once")
+	}
+	if l.Release(mac(1), three.Addr) {
+		t.Error("released by a machine that does not hold it")
+	}
+	wantAddr(t, "the last lease of the machine", offer(t, l, claim(2, rs)), two.Addr.String())
+	clock.step(20 * time.Minute) // all ended; two by release first, then one, then three
+	wantAddr(t, "the one that ended longest ago", offer(t, l, claim(7, rs)), two.Addr.String())
+	wantAddr(t, "then the next", offer(t, l, claim(8, rs)), one.Addr.String())
+	wantAddr(t, "its own last lease, not the oldest", offer(t, l, claim(3, rs)), three.Addr.String())
+}
+
+func wantErr(t testing.TB, err, is error, text string) {
+	t.Helper()
+	if !errors.Is(err, is) {
+		t.Errorf("got error %v, want %v", err, is)
+		return
+	}
+	if diff := cmp.Diff(text, err.Error()); diff != "" {
+		t.Errorf("error (-want +got):\n%s", diff)
+	}
+}
+
+func TestOfferFixed(t *testing.T) {
+	clock := newHand()
+	l, _ := leasesIn(t, t.TempDir(), clock.now)
+	rs := ranges("10.0.0.10", "10.0.0.12")
+	fixed := func(n int) fact.Claim {
+		return fact.Claim{MAC: mac(n), Node: "n1", Subnet: "lab", Fixed: addr("10.0.0.10"), For: 10 * time.Minute}
+	}
+	mustBind(t, l, claim(1, rs))
+	_, err := l.Offer(fixed(2))
+	wantErr(t, err, ledger.ErrTaken, "address is taken: 10.0.0.10 is leased to 02:00:00:00:00:01")
+	clock.step(11 * time.Minute)
+	offer(t, l, claim(1, rs))
+	_, err = l.Offer(fixed(2))
+	wantErr(t, err, ledger.ErrTaken, "address is taken: 10.0.0.10 is offered to 02:00:00:00:00:01")
+	clock.step(2 * time.Minute)
+	got := mustBind(t, l, fixed(2))
+	want := fact.Lease{
+		Addr: addr("10.0.0.10"), MAC: mac(2), Node: "n1", Subnet: "lab", State: fact.Offered,
+		Start: epoch.Add(13 * time.Minute), Expires: epoch.Add(23 * time.Minute),
+	}
+	if diff := cmp.Diff(want, got, cmpopts.EquateComparable(netip.Addr{})); diff != "" {
+		t.Error(diff)
+	}
+
+	// The node's network card is replaced: the spec now names another MAC, and the old lease still runs.
+	if err := bind(l, offer(t, l, fixed(3))); err != nil {
+		t.Error(err)
+	}
+	if _, ok := l.Held(mac(2), "lab"); ok {
+		t.Error("the replaced card still has the lease")
+	}
+	l.Decline(addr("10.0.0.10"))
+	_, err = l.Offer(fixed(3))
+	wantErr(t, err, ledger.ErrTaken, "address is taken: 10.0.0.10 was declined less than 10m0s ago")
+	clock.step(11 * time.Minute)
+	offer(t, l, fixed(3))
+}
+
+// A machine that comes back as a declared node leaves its address in the pool behind.
+func TestMachineHasOneAddress(t *testing.T) {
+	dir, clock := t.TempDir(), newHand()
+	l, closeAll := leasesIn(t, dir, clock.now)
+	rs := ranges("10.0.0.10", "10.0.0.10")
+	mustBind(t, l, claim(1, rs))
+	mustBind(t, l, fact.Claim{MAC: mac(1), Subnet: "lab", Fixed: addr("10.0.0.5"), For: time.Hour})
+	check := func() {
+		t.Helper()
+		held, ok := l.Held(mac(1), "lab")
+		if wantAddr(t, "held", held, "10.0.0.5"); !ok {
+			t.Error("holds nothing")
+		}
+		if lease, ok := l.Holder(addr("10.0.0.10")); ok {
+			t.Errorf("the old address is held: %v", lease)
+		}
+	}
+	check()
+	closeAll()
+	l, _ = leasesIn(t, dir, clock.now)
+	check()
+	wantAddr(t, "the address left behind", offer(t, l, claim(2, rs)), "10.0.0.10")
+}
+
+func TestDecline(t *testing.T) {
+	dir, clock := t.TempDir(), newHand()
+	l, closeAll := leasesIn(t, dir, clock.now)
+	rs := ranges("10.0.0.10", "10.0.0.11")
+	lease := mustBind(t, l, claim(1, rs))
+	l.Decline(lease.Addr)
+	l.Decline(addr("10.0.0.99")) // never offered: nothing to remember
+	wantAddr(t, "another address", offer(t, l, claim(1, rs)), "10.0.0.11")
+	if err := l.Checkpoint(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	closeAll()
+	l, _ = leasesIn(t, dir, clock.now)
+	mustBind(t, l, claim(2, rs))
+	_, err := l.Offer(claim(3, rs))
+	wantErr(t, err, ledger.ErrExhausted, "no address is free: pool guests of subnet lab")
+	clock.step(10*time.Minute + time.Second)
+	wantAddr(t, "the declined one, rested", offer(t, l, claim(3, rs)), "10.0.0.10")
+}
+
+// A clock that is set back must neither bring an ended lease back nor make a running one longer.
+func TestClockSetBack(t *testing.T) {
+	dir, clock := t.TempDir(), newHand()
+	l, closeAll := leasesIn(t, dir, clock.now)
+	rs := ranges("10.0.0.10", "10.0.0.11")
+	mustBind(t, l, claim(1, rs)) // until +10m
+	clock.step(6 * time.Minute)
+	mustBind(t, l, claim(2, rs)) // until +16m
+	clock.step(5 * time.Minute)
+	check := func(what string, one, two bool) {
+		t.Helper()
+		_, has1 := l.Held(mac(1), "lab")
+		_, has2 := l.Held(mac(2), "lab")
+		if has1 != one || has2 != two {
+			t.Errorf("%s: machine 1 holds %t, want %t; machine 2 holds %t, want %t", what, has1, one, has2, two)
+		}
+	}
+	check("at 11 minutes", false, true)
+	if err := bind(l, offer(t, l, claim(2, rs))); err != nil { // until +21m; also puts the time on disk
+		t.Fatal(err)
+	}
+	clock.step(-24 * time.Hour)
+	check("set back by a day", false, true)
+	held, _ := l.Held(mac(2), "lab")
+	if want := clock.now().Add(10 * time.Minute); !held.Expires.Equal(want) {
+		t.Errorf("shown to end at %s, want %s", held.Expires, want)
+	}
+	clock.step(9 * time.Minute)
+	check("9 minutes later", false, true)
+	closeAll()
+	l, closeAll = leasesIn(t, dir, clock.now) // the time that passed since the last record is not known on disk
+	check("after a restart", false, true)
+	clock.step(11 * time.Minute)
+	check("ended", false, false)
+	mustBind(t, l, claim(3, rs))
+	closeAll()
+	clock.step(-time.Hour)
+	l, _ = leasesIn(t, dir, clock.now)
+	check("restarted an hour back", false, false)
+	clock.step(10*time.Minute + time.Second)
+	if _, ok := l.Held(mac(3), "lab"); ok {
+		t.Error("a lease got longer because the clock was set back while the process was down")
+	}
+}
+
+// Claims for the same machine in two subnets, and pools of one subnet that overlap: no address is given twice.
+func TestOverlappingPools(t *testing.T) {
+	l, _ := leasesIn(t, t.TempDir(), newHand().now)
+	a, b := ranges("10.0.0.10", "10.0.0.13"), ranges("10.0.0.12", "10.0.0.15")
+	seen := map[netip.Addr]int{}
+	for n, rs := range [][]fact.Range{b, a, b, a, b, b} {
+		lease := mustBind(t, l, claim(n+1, rs))
+		if other, ok := seen[lease.Addr]; ok {
+			t.Errorf("%s given to %d and %d", lease.Addr, other, n)
+		}
+		seen[lease.Addr] = n
+	}
+	for _, rs := range [][]fact.Range{a, b} {
+		if _, err := l.Offer(claim(99, rs)); !errors.Is(err, ledger.ErrExhausted) {
+			t.Errorf("got %v, want %v", err, ledger.ErrExhausted)
+		}
+	}
+}
+
+func TestBindRefuses(t *testing.T) {
+	l, closeAll := leasesIn(t, t.TempDir(), newHand().now)
+	rs := ranges("10.0.0.10", "10.0.0.11")
+	mustBind(t, l, claim(1, rs))
+	stolen := fact.Lease{Addr: addr("10.0.0.10"), MAC: mac(2), Subnet: "lab", Pool: "guests", Expires: epoch.Add(time.Hour)}
+	wantErr(t, bind(l, stolen), ledger.ErrTaken, "address is taken: 10.0.0.10 is leased to 02:00:00:00:00:01")
+	long := stolen
+	long.Addr, long.Hostname = addr("10.0.0.11"), string(make([]byte, 2000))
+	if diff := cmp.Diff("writing leases: address 10.0.0.11: a name is longer than 1024 bytes", fmt.Sprint(bind(l, long))); diff != "" {
+		t.Error(diff)
+	}
+	closeAll()
+	long.Hostname = ""
+	if diff := cmp.Diff("leases are closed", fmt.Sprint(bind(l, long))); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// Strangers that only say DISCOVER use up a pool for a minute, and memory for as many addresses as are offered in one.
+func TestOfferFlood(t *testing.T) {
+	clock := newHand()
+	l, _ := leasesIn(t, t.TempDir(), clock.now)
+	rs := ranges("10.0.0.0", "10.0.255.255")
+	seen := map[netip.Addr]bool{}
+	for n := range 50_000 {
+		seen[offer(t, l, claim(n, rs)).Addr] = true
+		clock.step(100 * time.Millisecond) // 600 offers stand at a time
+	}
+	if len(seen) > 601 {
+		t.Errorf("%d addresses were offered, want the same 601 again and again", len(seen))
+	}
+	if n := len(l.List()); n > 601 {
+		t.Errorf("%d offers are listed", n)
+	}
+}
+
+func TestConcurrentOffers(t *testing.T) {
+	dir := t.TempDir()
+	l, closeAll := leasesIn(t, dir, time.Now)
+	rs := ranges("10.0.0.0", "10.0.7.255")
+	var mu sync.Mutex
+	owner := map[netip.Addr]fact.MAC{}
+	var wg sync.WaitGroup
+	for g := range 8 {
+		wg.Go(func() {
+			r := rand.New(rand.NewPCG(uint64(g), 1))
+			for range 1000 {
+				lease, err := l.Offer(claim(r.IntN(1500), rs))
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				wg.Add(1)
+				l.Bind(lease, func(err error) {
+					defer wg.Done()
+					mu.Lock()
+					defer mu.Unlock()
+					if err != nil {
+						t.Error(err)
+					} else if old, ok := owner[lease.Addr]; ok && old != lease.MAC {
+						t.Errorf("%s acknowledged to %s and %s", lease.Addr, old, lease.MAC)
+					}
+					owner[lease.Addr] = lease.MAC
+				})
+			}
+		})
+	}
+	wg.Wait()
+	closeAll()
+	l, _ = leasesIn(t, dir, time.Now)
+	for a, m := range owner {
+		if lease, ok := l.Holder(a); !ok || lease.MAC != m {
+			t.Errorf("%s: after a restart held by %s, want %s", a, lease.MAC, m)
+		}
+	}
+}

@@ -6,7 +6,8 @@ package spec
 import (
 	"io/fs"
 
-	"hostler/render/fact"
+	"github.com/hashicorp/hcl/v2"
+	"github.com/zclconf/go-cty/cty/function"
 )
 
 // Input is what Parse reads.
@@ -18,12 +19,52 @@ type Input struct {
 	Vars map[string]string
 }
 
+// parser is one run of Parse.
+type parser struct {
+	in     Input
+	rep    *report
+	funcs  map[string]function.Function
+	units  map[string]map[string]*unit // what expressions can name: by root (var, local, group, ...) and name
+	order  []*unit                     // every unit, in the order of the text
+	stack  []*unit                     // units being evaluated, for cycles
+	ctx    *hcl.EvalContext            // everything that can be named, once all of it is evaluated
+	strict bool                        // strict_layers
+
+	spec, defaults *body
+	fleet          *Fleet
+	layers         map[string]*layer // by address: "group.compute"
+	siteOf         map[string]string // by subnet
+	patterns       map[string]string // of host names, by subnet
+	subnetByName   map[string]int    // index into fleet.Subnets
+	subnetList     []subnetSource    // parallel to fleet.Subnets
+	nodeList       []*nodeSource
+	groups         map[string]*group
+	profiles       map[string]*profile
+}
+
 // Parse evaluates and checks a spec. The fleet is nil if, and only if, the diagnostics have errors.
-func Parse(in Input) (*Fleet, Diagnostics) { panic("spec: not written yet") }
-
-// Execute renders a template for a node. It gives the same text as when the fleet was parsed; the caller compares
-// digests with the node's NodeText. Output, steps and time are bounded.
-func (f *Fleet) Execute(template string, n *Node) (fact.Text, error) { panic("spec: not written yet") }
-
-// Effective folds the node's own settings over its profile's: what holds for the node, kernel arguments in print order.
-func (f *Fleet) Effective(n *Node) Settings { panic("spec: not written yet") }
+func Parse(in Input) (*Fleet, Diagnostics) {
+	p := &parser{in: in, rep: newReport(), units: map[string]map[string]*unit{}, fleet: &Fleet{Language: 1},
+		layers: map[string]*layer{}, groups: map[string]*group{}, profiles: map[string]*profile{},
+		patterns: map[string]string{}, subnetByName: map[string]int{}}
+	p.funcs = p.functions()
+	p.declare(p.read())
+	p.evaluate()
+	p.header()
+	p.bootFiles()
+	p.allLayers()
+	p.subnets()
+	p.nodes()
+	p.sortNodes()
+	p.finishProfiles()
+	p.checkIdentities()
+	p.checkAddresses()
+	if p.rep.errors == 0 {
+		p.nodeTexts()
+	}
+	ds := p.rep.finish()
+	if ds.HasErrors() {
+		return nil, ds
+	}
+	return p.fleet, ds
+}

@@ -2,6 +2,7 @@ package lang
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"strings"
 
@@ -184,4 +185,47 @@ func escapesNUL(b []byte) bool {
 		}
 	}
 	return false
+}
+
+// PrescanJSON is Prescan for text in JSON syntax, whose strings are templates.
+func PrescanJSON(src []byte) error {
+	if len(src) > MaxFile {
+		return &ScanError{Line: 1, Column: 1, Reason: fmt.Sprintf("the file has %d bytes, and %d is the most", len(src), MaxFile)}
+	}
+	depth, line := 0, 1
+	refuse := func(offset int, reason string) error {
+		return &ScanError{Offset: offset, Line: line, Column: 1, Reason: reason}
+	}
+	for i := 0; i < len(src); i++ {
+		switch src[i] {
+		case '\n':
+			line++
+		case '{', '[':
+			if depth++; depth > maxNesting {
+				return refuse(i, fmt.Sprintf("brackets and braces are nested more than %d deep", maxNesting))
+			}
+		case '}', ']':
+			depth--
+		case '"':
+			end := i + 1
+			for end < len(src) && src[end] != '"' && src[end] != '\n' {
+				if src[end] == '\\' {
+					end++
+				}
+				end++
+			}
+			end = min(end, len(src))
+			var text string
+			if json.Unmarshal(append(src[i:end:end], '"'), &text) == nil {
+				if err := prescanTemplate([]byte(text)); err != nil {
+					return refuse(i, err.(*ScanError).Reason)
+				}
+			}
+			i = end
+			if end < len(src) && src[end] == '\n' { // not closed: the parser says so
+				i--
+			}
+		}
+	}
+	return nil
 }

@@ -1,0 +1,377 @@
+package spec
+
+import (
+	"cmp"
+	"fmt"
+	"net/netip"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/zclconf/go-cty/cty"
+
+	"hostler/render/fact"
+	"hostler/spec/lang"
+)
+
+// nodeSource is a node with the block and row that it came from.
+type nodeSource struct {
+	Node
+	scope   *scope
+	body    *body
+	profile *profile
+}
+
+// at is where an attribute of the node stands, or its block.
+func (n *nodeSource) at(attr string) spot {
+	if a := n.body.attrs[attr]; a != nil {
+		return n.scope.spot(a.at())
+	}
+	return n.scope.spot(n.body.at)
+}
+
+// nodes reads every node.
+func (p *parser) nodes() {
+	for _, name := range sortedKeys(p.units["node"]) {
+		u := p.units["node"][name]
+		elements, ok := p.elements(u)
+		switch {
+		case !ok:
+		case elements == nil:
+			p.node(u, &scope{p: p, owner: u.String()}, u.name)
+		default:
+			for i := range elements {
+				p.node(u, elements[i].scope(p, u), elements[i].key)
+			}
+		}
+	}
+}
+
+func (p *parser) node(u *unit, s *scope, name string) {
+	b := u.body
+	if b.attrs["name"] != nil {
+		text, ok := s.str(b, "name")
+		if !ok {
+			return
+		}
+		name = text
+	}
+	n := &nodeSource{scope: s, body: b, Node: Node{Name: fact.NodeName(name), Address: s.owner, Place: s.spot(b.at).place()}}
+	if !p.goodName(name, "node", n.at("name")) {
+		return
+	}
+	n.Labels, n.IDs = s.labelList(b, "labels"), s.labelList(b, "ids")
+	n.UUID = s.uuid(b)
+	n.Firmware, _ = s.choice(b, "firmware", "uefi", "bios")
+	n.Arch, _ = s.str(b, "arch")
+	n.Hold, _ = s.str(b, "hold")
+	if enabled, ok := s.flag(b, "enabled"); ok {
+		n.Disabled = !enabled
+	}
+	listed, ok := s.refs(b, "groups", "group")
+	if !p.interfaces(n) || !ok {
+		return
+	}
+	p.nodeSettings(n, listed)
+	p.nodeList = append(p.nodeList, n)
+}
+
+var uuidForm = regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$`)
+
+func (s *scope) uuid(b *body) string {
+	text, ok := s.str(b, "uuid")
+	if !ok {
+		return ""
+	}
+	text = strings.ToLower(text)
+	if !uuidForm.MatchString(text) {
+		s.p.rep.err("bad-uuid", s.spot(b.attrs["uuid"].at()), "Not a UUID", fmt.Sprintf("uuid is %q; it has the form 4c4c4544-0051-3010-8057-b5c04f4d3233.", short(text)))
+		return ""
+	}
+	return text
+}
+
+// interfaces reads the node's mac attribute or interface blocks; not ok when there is no telling which machine it is.
+func (p *parser) interfaces(n *nodeSource) bool {
+	s, b := n.scope, n.body
+	subnet, ok := s.ref(b, "subnet", "subnet")
+	if !ok && b.attrs["subnet"] == nil {
+		p.rep.err("missing-attribute", s.spot(b.at), "Missing attribute", fmt.Sprintf("%s needs subnet: the subnet that it boots in.", n.Address))
+	}
+	blocks := b.blocks["interface"]
+	switch {
+	case len(blocks) == 0 && b.attrs["mac"] == nil:
+		p.rep.err("node-without-mac", s.spot(b.at), "Node without a MAC", fmt.Sprintf("%s has neither a mac attribute nor interface blocks, so no machine can be recognised as it.", n.Address))
+		return false
+	case len(blocks) > 0 && (b.attrs["mac"] != nil || b.attrs["address"] != nil):
+		p.rep.err("node-mac-twice", s.spot(b.at), "MAC given twice", fmt.Sprintf("%s has interface blocks: put mac and address into them.", n.Address))
+		return false
+	case len(blocks) == 0:
+		i, good := p.nic(n, b, "boot", subnet)
+		i.Boot = true
+		n.Interfaces = []Interface{i}
+		return good && ok && p.hasSubnet(subnet)
+	}
+	good := true
+	seen := map[string]*body{}
+	for _, x := range blocks {
+		name := x.labels[0]
+		if first := seen[name]; first != nil {
+			p.rep.err("duplicate-name", s.spot(x.at), "Duplicate name", fmt.Sprintf("%s has two interfaces named %q. Rename one.", n.Address, name), related("The first is here.", s.spot(first.at)))
+			good = false
+			continue
+		}
+		seen[name] = x
+		i, ok := p.nic(n, x, name, subnet)
+		i.Boot, _ = s.flag(x, "boot")
+		n.Interfaces = append(n.Interfaces, i)
+		good = good && ok && p.goodName(name, "interface", s.spot(x.at)) && p.hasSubnet(i.Subnet)
+	}
+	return good && p.bootInterface(n) && ok && p.hasSubnet(subnet)
+}
+
+// hasSubnet reports whether a subnet was read without a mistake; if not, the mistake is reported where the subnet is.
+func (p *parser) hasSubnet(name string) bool { _, ok := p.subnetByName[name]; return ok }
+
+// bootInterface puts the interface that the machine boots from first.
+func (p *parser) bootInterface(n *nodeSource) bool {
+	boots := 0
+	for _, i := range n.Interfaces {
+		if i.Boot {
+			boots++
+		}
+	}
+	if boots == 0 && len(n.Interfaces) == 1 {
+		n.Interfaces[0].Boot, boots = true, 1
+	}
+	if boots != 1 {
+		p.rep.err("boot-interface", n.scope.spot(n.body.at), "Boot interface is unclear", fmt.Sprintf("%s boots from one interface, but %d of its %d interfaces have boot = true.", n.Address, boots, len(n.Interfaces)))
+		return false
+	}
+	slices.SortStableFunc(n.Interfaces, func(a, b Interface) int {
+		if a.Boot != b.Boot {
+			if a.Boot {
+				return -1
+			}
+			return 1
+		}
+		return 0
+	})
+	return true
+}
+
+// nic reads one interface from the node's block or an interface block.
+func (p *parser) nic(n *nodeSource, b *body, name, subnet string) (Interface, bool) {
+	s := n.scope
+	i := Interface{Name: name, Subnet: subnet, Place: s.spot(b.at).place()}
+	if own, ok := s.ref(b, "subnet", "subnet"); ok {
+		i.Subnet = own
+	}
+	text, ok := s.str(b, "mac")
+	if !ok {
+		if a := b.attrs["mac"]; a != nil && a.settled && a.val.IsNull() {
+			p.rep.err("node-without-mac", s.spot(a.at()), "Node without a MAC", fmt.Sprintf("The mac of %s is null, so no machine can be recognised as it.", n.Address))
+		}
+		return i, false
+	}
+	mac, err := fact.ParseMAC(text)
+	if err != nil || mac.IsZero() || mac[0]&1 != 0 {
+		why := "is not a MAC address such as 52:54:00:12:34:56"
+		if err == nil {
+			why = "is not the address of one machine"
+		}
+		p.rep.err("bad-mac", s.spot(b.attrs["mac"].at()), "Not a MAC address", fmt.Sprintf("The mac of %s, %q, %s.", n.Address, short(text), why))
+		ok = false
+	}
+	i.MAC = mac
+	if i.Addr, _ = s.addr(b, "address"); b.attrs["address"] == nil {
+		i.Addr = netip.Addr{}
+	}
+	i.Hostname = p.hostname(n, b, &i)
+	return i, ok
+}
+
+func (p *parser) hostname(n *nodeSource, b *body, i *Interface) string {
+	if text, ok := n.scope.str(b, "hostname"); ok {
+		if why := hostnameProblem(text); why != "" {
+			p.rep.err("bad-name", n.scope.spot(b.attrs["hostname"].at()), "Name is not allowed", fmt.Sprintf("%q as a host name %s.", text, why))
+		}
+		return text
+	}
+	pattern := p.patterns[i.Subnet]
+	if pattern == "" || strings.Contains(pattern, "{address}") && !i.Addr.IsValid() {
+		return string(n.Name)
+	}
+	return strings.NewReplacer("{name}", string(n.Name), "{address}", strings.ReplaceAll(i.Addr.String(), ".", "-")).Replace(pattern)
+}
+
+// nodeSettings finds the node's profile and gives it what it has of its own.
+func (p *parser) nodeSettings(n *nodeSource, listed []string) {
+	var self *cty.Value // made when first needed
+	makeSelf := func() *cty.Value {
+		if self == nil {
+			v := p.self(n)
+			self = &v
+		}
+		return self
+	}
+	own := p.ownLayer(n, makeSelf)
+	image := ""
+	if e := own.find("image"); e != nil {
+		image = strings.TrimPrefix(e.text, "image.")
+	}
+	n.profile = p.profile(n.Interfaces[0].Subnet, listed, image)
+	if len(n.profile.ambiguous) > 0 {
+		n.profile.users = append(n.profile.users, own)
+	}
+	entries := own.all()
+	for _, e := range n.profile.late {
+		if own.decides(e.path) {
+			continue
+		}
+		if e, ok := e.late.evaluate(makeSelf(), n.scope.table, n.scope.row); ok {
+			entries = append(entries, e)
+		}
+	}
+	if len(entries) == 0 {
+		return
+	}
+	n.Own = &Settings{}
+	for _, e := range entries {
+		if e.apply != nil {
+			e.apply(n.Own)
+		}
+	}
+	n.Own.sort()
+	n.Trace = own.trace()
+	p.checkOwn(n)
+}
+
+// ownLayer decodes the node's own settings: once for a block whose settings use neither each nor self.
+func (p *parser) ownLayer(n *nodeSource, self func() *cty.Value) *layer {
+	b := n.body
+	if !b.settingsKnown {
+		b.settingsKnown = true
+		b.hasSettings, b.fixedSettings = settingsOf(b)
+	}
+	switch {
+	case !b.hasSettings:
+		return nil
+	case b.ownLayer != nil:
+		return b.ownLayer
+	}
+	s := *n.scope
+	if !b.fixedSettings {
+		s.self = self()
+	}
+	l := s.settings(b, n.Address)
+	if b.fixedSettings {
+		b.ownLayer = l
+	}
+	return l
+}
+
+// settingsOf reports whether a node block sets anything, and whether that is the same for all its nodes.
+func settingsOf(b *body) (some, fixed bool) {
+	fixed = true
+	look := func(as []*attr) {
+		for _, a := range as {
+			some = true
+			fixed = fixed && !a.each && !a.self
+		}
+	}
+	probe := settings(&Block{})
+	for _, a := range probe.Attrs {
+		if x := b.attrs[a.Name]; x != nil {
+			look([]*attr{x})
+		}
+	}
+	for _, typ := range probe.Blocks {
+		for _, x := range b.blocks[typ.Type] {
+			look(x.order)
+		}
+	}
+	return some, fixed
+}
+
+// all gives a copy of the layer's entries.
+func (l *layer) all() []entry {
+	if l == nil {
+		return nil
+	}
+	return slices.Clone(l.entries)
+}
+
+func (l *layer) trace() []Trace {
+	if l == nil {
+		return nil
+	}
+	var ts []Trace
+	for _, e := range l.entries {
+		st := Step{Layer: l.name, Action: e.action, Value: e.text, Place: e.at.place()}
+		if e.action == Removed {
+			st.Value = ""
+		}
+		ts = append(ts, Trace{Path: e.path, Steps: []Step{st}})
+	}
+	slices.SortFunc(ts, func(a, b Trace) int { return strings.Compare(a.Path, b.Path) })
+	return ts
+}
+
+// self is what expressions see of the node that they are evaluated for.
+func (p *parser) self(n *nodeSource) cty.Value {
+	text := func(s string) cty.Value {
+		if s == "" {
+			return cty.NullVal(cty.String)
+		}
+		return cty.StringVal(s)
+	}
+	addr := func(a netip.Addr) cty.Value {
+		if !a.IsValid() {
+			return cty.NullVal(cty.String)
+		}
+		return cty.StringVal(a.String())
+	}
+	nics := map[string]cty.Value{}
+	for _, i := range n.Interfaces {
+		nics[i.Name] = cty.ObjectVal(map[string]cty.Value{"name": cty.StringVal(i.Name), "mac": cty.StringVal(i.MAC.String()), "address": addr(i.Addr),
+			"hostname": text(i.Hostname), "subnet": p.subnetRef(i.Subnet)})
+	}
+	boot := n.Interfaces[0]
+	return cty.ObjectVal(map[string]cty.Value{
+		"name": cty.StringVal(string(n.Name)), "address": addr(boot.Addr), "mac": cty.StringVal(boot.MAC.String()), "hostname": text(boot.Hostname),
+		"ids": labelObject(n.IDs), "labels": labelObject(n.Labels), "subnet": p.subnetRef(boot.Subnet), "interface": cty.ObjectVal(nics),
+	})
+}
+
+func labelObject(ls []Label) cty.Value {
+	vals := make(map[string]cty.Value, len(ls))
+	for _, l := range ls {
+		vals[l.Name] = cty.StringVal(l.Value)
+	}
+	return cty.ObjectVal(vals)
+}
+
+func (p *parser) subnetRef(name string) cty.Value {
+	if i, ok := p.subnetByName[name]; ok {
+		in := p.subnetList[i].in
+		if in.seen == cty.NilVal {
+			in.seen = in.object()
+		}
+		return in.seen
+	}
+	return cty.DynamicVal
+}
+
+// sortNodes puts the nodes into natural order: n2 before n10.
+func (p *parser) sortNodes() {
+	slices.SortStableFunc(p.nodeList, func(a, b *nodeSource) int {
+		if a.Name != b.Name {
+			if lang.NaturalLess(string(a.Name), string(b.Name)) {
+				return -1
+			}
+			return 1
+		}
+		return cmp.Or(strings.Compare(a.Place.File, b.Place.File), cmp.Compare(a.Place.Line, b.Place.Line), cmp.Compare(a.Place.Row, b.Place.Row))
+	})
+}

@@ -1,0 +1,176 @@
+package spec
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
+	"github.com/zclconf/go-cty/cty"
+
+	"hostler/spec/lang"
+)
+
+// scope is where expressions are evaluated: for a declaration, or for one element of its for_each.
+type scope struct {
+	p       *parser
+	owner   string // address of the declaration, for messages
+	each    cty.Value
+	hasEach bool
+	self    *cty.Value // nil: self may not be used
+	ctx     *hcl.EvalContext
+	table   string // of the element of for_each
+	row     int
+}
+
+func (s *scope) spot(r hcl.Range) spot { return spot{r, s.table, s.row} }
+
+// element is one element of a for_each.
+type element struct {
+	key   string
+	val   cty.Value
+	table string
+	row   int
+}
+
+func (e *element) scope(p *parser, u *unit) *scope {
+	return &scope{p: p, owner: fmt.Sprintf("%s[%q]", u, e.key), hasEach: true, table: e.table, row: e.row,
+		each: cty.ObjectVal(map[string]cty.Value{"key": cty.StringVal(e.key), "value": e.val})}
+}
+
+// elements gives the elements of a declaration's for_each: nil when it has none, not ok after a mistake.
+func (p *parser) elements(u *unit) (list []element, ok bool) {
+	a := u.body.attrs["for_each"]
+	if a == nil {
+		return nil, true
+	}
+	s := &scope{p: p, owner: u.String()}
+	if a.each {
+		p.rep.err("each-outside-for-each", spot{Range: a.at()}, "No element here", "for_each cannot use each: it is what each is taken from.")
+		return nil, false
+	}
+	v := s.eval(a)
+	if !v.IsKnown() {
+		return nil, false
+	}
+	bad := func(why string) ([]element, bool) {
+		p.rep.err("bad-for-each", spot{Range: a.at()}, "for_each cannot use this", why)
+		return nil, false
+	}
+	t := v.Type()
+	switch {
+	case v.IsNull():
+		return bad("The value is null. Write {} for no elements.")
+	case t.IsTupleType() || t.IsListType():
+		return bad("The value is a list, whose elements have no lasting names. Make it a map, for example { for r in LIST : r.name => r }, or a set with toset().")
+	case t.IsSetType() && t.ElementType() != cty.String:
+		return bad("The value is a set, but not of strings. Make it a map with a name for each element.")
+	case !t.IsSetType() && !t.IsMapType() && !t.IsObjectType():
+		return bad("The value is " + article(t.FriendlyName()) + "; it must be a map, or a set of strings.")
+	}
+	list = make([]element, 0, v.LengthInt())
+	for it := v.ElementIterator(); it.Next(); {
+		k, e := it.Element()
+		key := k.AsString()
+		if strings.IndexByte(key, 0) >= 0 {
+			return bad("A key holds a value that is only known when a machine asks (url, self_url or bootserver).")
+		}
+		x := element{key: key, val: e}
+		x.table, x.row, _ = lang.RowOf(e)
+		list = append(list, x)
+	}
+	return list, true
+}
+
+// article puts "a" or "an" before a noun.
+func article(noun string) string {
+	if noun != "" && strings.ContainsRune("aeiou", rune(noun[0])) {
+		return "an " + noun
+	}
+	return "a " + noun
+}
+
+// context gives the names that an expression may use here.
+func (s *scope) context(a *attr) *hcl.EvalContext {
+	if s.p.ctx == nil { // not everything is evaluated yet
+		ctx := s.p.needs(a.expr)
+		if s.hasEach {
+			ctx.Variables["each"] = s.each
+		}
+		return ctx
+	}
+	if s.ctx == nil {
+		s.ctx = s.p.ctx
+		if s.hasEach {
+			s.ctx = s.p.ctx.NewChild()
+			s.ctx.Variables = map[string]cty.Value{"each": s.each}
+		}
+	}
+	if s.self != nil && a.self {
+		child := s.ctx.NewChild()
+		child.Variables = map[string]cty.Value{"self": *s.self}
+		return child
+	}
+	return s.ctx
+}
+
+// eval gives the value of an attribute, unknown after a mistake, which is reported. What depends on neither each nor
+// self is evaluated once.
+func (s *scope) eval(a *attr) cty.Value {
+	switch {
+	case a.broken:
+		return cty.DynamicVal
+	case a.settled:
+		return a.val
+	case a.each && !s.hasEach:
+		s.p.rep.err("each-outside-for-each", s.spot(a.at()), "No element here",
+			fmt.Sprintf("%s uses each, but %s has no for_each.", a.name, s.owner))
+		a.broken = true
+		return cty.DynamicVal
+	case a.self && s.self == nil:
+		s.p.rep.err("self-outside-settings", s.spot(a.at()), "No node here",
+			fmt.Sprintf("%s uses self, which is only known in kernel_args, vars and templates.", a.name))
+		a.broken = true
+		return cty.DynamicVal
+	}
+	ctx := s.context(a)
+	v, diags := a.expr.Value(ctx)
+	failed := diags.HasErrors()
+	if len(diags) > 0 {
+		s.p.rep.hcl(s.p.clearer(diags), s.spot(a.at()))
+	}
+	v, _ = v.UnmarkDeep()
+	if failed {
+		v = cty.DynamicVal
+	}
+	if !a.each && !a.self {
+		a.val, a.settled = v, true
+	}
+	return v
+}
+
+// clearer rewrites what the hcl library says of group[each.value.role] with a role that is no group.
+func (p *parser) clearer(diags hcl.Diagnostics) hcl.Diagnostics {
+	for i, d := range diags {
+		e, ok := d.Expression.(*hclsyntax.IndexExpr)
+		if !ok || d.Summary != "Invalid index" || d.EvalContext == nil {
+			continue
+		}
+		root, ok := e.Collection.(*hclsyntax.ScopeTraversalExpr)
+		if !ok || len(root.Traversal) != 1 {
+			continue
+		}
+		units, ok := p.units[root.Traversal.RootName()]
+		key, _ := e.Key.Value(d.EvalContext)
+		key, _ = key.UnmarkDeep()
+		if !ok || key.IsNull() || !key.IsKnown() || key.Type() != cty.String {
+			continue
+		}
+		c := *d
+		r := e.Range()
+		c.Summary, c.Subject = "Unknown "+root.Traversal.RootName(), &r
+		c.Detail = fmt.Sprintf("Nothing declares %s.%s.%s", root.Traversal.RootName(), key.AsString(), didYouMean(key.AsString(), sortedKeys(units)))
+		diags[i] = &c
+	}
+	return diags
+}

@@ -39,10 +39,6 @@ type seen struct {
 // wholeSize is up to what size a file is read at once and compared with the digest of its revision.
 const wholeSize = 8 << 20
 
-// racy is how young a file's times may be before an equal key stops meaning equal content: the kernel stamps
-// files with the time of its last tick.
-const racy = time.Second
-
 func (d *directory) Kind() Kind     { return Directory }
 func (d *directory) String() string { return filepath.Join(d.dir, d.path) }
 
@@ -186,7 +182,7 @@ func (s *scan) file(name string) (File, error) {
 		}
 		return File{}, err
 	}
-	if s.d.now().Sub(changeTime(st)) > racy {
+	if Settled(st, s.d.now()) {
 		s.fresh[name] = seen{f.Key, f.Digest}
 	}
 	return f, nil
@@ -258,15 +254,16 @@ func FileKey(st fs.FileInfo) string {
 		sys.Mtim.Sec, sys.Mtim.Nsec, sys.Ctim.Sec, sys.Ctim.Nsec)
 }
 
-// changeTime is the later of a file's mtime and ctime.
-func changeTime(st fs.FileInfo) time.Time {
+// Settled reports whether the file's times are old enough for its key to be kept: the kernel stamps files with the time
+// of its last tick, so one that was just written may change again and keep its key.
+func Settled(st fs.FileInfo, now time.Time) bool {
 	t := st.ModTime()
 	if sys, ok := st.Sys().(*syscall.Stat_t); ok {
 		if c := time.Unix(sys.Ctim.Sec, sys.Ctim.Nsec); c.After(t) {
 			t = c
 		}
 	}
-	return t
+	return now.Sub(t) > time.Second
 }
 
 // trimPath drops the operation and path from an error of the os package, for messages that name the path already.

@@ -123,3 +123,33 @@ func isRepository(dir string) bool {
 	}
 	return true
 }
+
+// NewWorkTree is New for a command that looks at what is being edited: the work tree of a repository is read as a
+// directory, committed or not.
+func NewWorkTree(o Options) (Source, error) {
+	s, err := New(o)
+	if l, ok := s.(*local); ok {
+		if _, err := os.Lstat(filepath.Join(l.dir, ".git")); err == nil {
+			return &directory{dir: l.dir, path: l.path, now: time.Now, seen: map[string]seen{}}, nil
+		}
+	}
+	return s, err
+}
+
+// NewInside is New for a command that names a revision: a folder inside a repository stands for that folder in the
+// repository's history.
+func NewInside(o Options) (Source, error) {
+	s, err := New(o)
+	d, ok := s.(*directory)
+	if !ok {
+		return s, err
+	}
+	for dir := d.String(); dir != "/"; dir = filepath.Dir(dir) {
+		if !isRepository(dir) {
+			continue
+		}
+		sub, err := filepath.Rel(dir, d.String())
+		return &local{dir: dir, path: filepath.ToSlash(sub)}, err
+	}
+	return s, err
+}

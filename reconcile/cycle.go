@@ -1,0 +1,325 @@
+package reconcile
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"runtime/debug"
+	"time"
+
+	"hostler/reconcile/source"
+	"hostler/render"
+	"hostler/render/fact"
+	"hostler/spec"
+)
+
+// Bounds of the stages that talk to others.
+const (
+	headTime = 30 * time.Second
+	openTime = 10 * time.Minute
+	// settle is how long after a failure a directory is looked at again before the failure is reported: editors and
+	// rsync write halves.
+	settle = 150 * time.Millisecond
+)
+
+// attempt is the last revision that was tried, with what is needed to try it again from where it failed.
+type attempt struct {
+	rev  fact.Revision
+	fail *failure
+	cand *candidate
+}
+
+// candidate is a revision on its way to being served.
+type candidate struct {
+	record
+	tree     *source.Tree
+	snapshot *render.Snapshot
+	diags    spec.Diagnostics // warnings
+	log      source.Log
+	began    time.Time
+}
+
+// cycle goes through the stages once. force tries a refused revision again.
+func (r *Reconciler) cycle(ctx context.Context, force bool) error {
+	began := r.c.Now()
+	return stale(ctx, func() error {
+		head, err := r.observe(ctx)
+		if err != nil {
+			return r.report(ctx, r.last.rev, &failure{reason: FetchFailed, err: err})
+		}
+		if r.c.Sync == Manual {
+			return r.wait(ctx, head)
+		}
+		return r.advance(ctx, head, began, options{force: force})
+	})
+}
+
+// observe asks the source for its newest revision.
+func (r *Reconciler) observe(ctx context.Context) (fact.Revision, error) {
+	hctx, cancel := context.WithTimeout(ctx, headTime)
+	defer cancel()
+	head, err := r.c.Source.Head(hctx)
+	if err != nil {
+		return "", err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.status.Observed, r.status.Checked = head, r.c.Now()
+	return head, nil
+}
+
+type options struct {
+	force   bool // try a refused revision again
+	rewind  bool // a person wants it even if it does not contain the applied one
+	settled bool // a half-written directory was waited for already
+}
+
+// advance brings rev into force, unless it is, or was refused before.
+func (r *Reconciler) advance(ctx context.Context, rev fact.Revision, began time.Time, o options) error {
+	if cur := r.current(); cur != nil && cur.Commit.Revision == rev && maps.Equal(cur.Vars, r.c.Vars) {
+		return r.refresh(ctx, cur, began)
+	}
+	if r.last.rev == rev && r.last.fail != nil && r.last.fail.permanent && !o.force {
+		return r.again(ctx, began)
+	}
+	r.begin(rev)
+	cand, fail := r.prepare(ctx, rev, began, o)
+	r.last = attempt{rev: rev, fail: fail, cand: cand}
+	if fail == nil {
+		return r.apply(ctx, cand)
+	}
+	if errors.Is(fail, source.ErrStale) {
+		return fail
+	}
+	if fail.permanent && !o.settled && r.c.Source.Kind() == source.Directory {
+		if head, err := r.settled(ctx); err == nil && head != rev {
+			o.settled = true
+			return r.advance(ctx, head, began, o)
+		}
+	}
+	return r.report(ctx, rev, fail)
+}
+
+// settled waits a moment and looks at the source again.
+func (r *Reconciler) settled(ctx context.Context) (fact.Revision, error) {
+	select {
+	case <-ctx.Done():
+		return "", ctx.Err()
+	case <-time.After(settle):
+	}
+	return r.observe(ctx)
+}
+
+// again repeats what may have changed of a refused revision without its text changing: the files that it names.
+func (r *Reconciler) again(ctx context.Context, began time.Time) error {
+	fail, cand := r.last.fail, r.last.cand
+	if cand == nil || cand.Fleet == nil || cand.Artifacts == nil {
+		return fail
+	}
+	before := cand.Artifacts
+	as, ps, err := r.observer.observe(ctx, cand.Fleet, cand.tree, nil, nil)
+	if err != nil || maps.Equal(as, before) {
+		return fail
+	}
+	cand.Artifacts, cand.Places, cand.began = as, ps, began
+	if fail := r.finish(ctx, cand); fail != nil {
+		r.last.fail = fail
+		return r.report(ctx, cand.Commit.Revision, fail)
+	}
+	return r.apply(ctx, cand)
+}
+
+// refresh looks whether files of stores changed since the current revision was rendered.
+func (r *Reconciler) refresh(ctx context.Context, cur *served, began time.Time) error {
+	r.last = attempt{rev: cur.Commit.Revision}
+	as, ps, err := r.observer.observe(ctx, cur.Fleet, nil, cur.Artifacts, cur.Places)
+	if err != nil {
+		return r.report(ctx, cur.Commit.Revision, classify(err))
+	}
+	outside, err := r.c.Assignments(ctx)
+	if err != nil {
+		return r.report(ctx, cur.Commit.Revision, &failure{reason: ApplyFailed, err: err})
+	}
+	cand := &candidate{record: cur.record, began: began}
+	cand.Artifacts, cand.Places, cand.Assignments = as, ps, outside
+	same := maps.Equal(as, cur.Artifacts) && maps.Equal(outside.Holds, cur.Assignments.Holds)
+	if !same {
+		fail := r.finish(ctx, cand)
+		if fail == nil {
+			return r.apply(ctx, cand)
+		}
+		return r.report(ctx, cur.Commit.Revision, fail)
+	}
+	if !maps.Equal(ps, cur.Places) { // the same content in another file: servable again, nothing else changes
+		r.swap(&served{record: cand.record, snapshot: cur.snapshot}, false)
+	}
+	r.ready(cur.Commit.Revision, nil)
+	return nil
+}
+
+// prepare evaluates, observes, renders and gates. It never panics: a revision must not be able to end the server.
+func (r *Reconciler) prepare(ctx context.Context, rev fact.Revision, began time.Time, o options) (cand *candidate, fail *failure) {
+	defer func() {
+		if p := recover(); p != nil {
+			r.c.Log.Error("this is a defect of hostler", "revision", rev, "panic", p, "stack", string(debug.Stack()))
+			fail = &failure{reason: RenderFailed, permanent: true, err: fmt.Errorf("%s: rendering crashed: %v", rev.Short(), p)}
+		}
+	}()
+	octx, cancel := context.WithTimeout(ctx, openTime)
+	defer cancel()
+	cand = &candidate{began: began}
+	tree, err := r.open(octx, rev)
+	if err != nil {
+		return cand, &failure{reason: FetchFailed, err: err}
+	}
+	cand.tree = tree
+	cand.record = record{Source: r.c.Source.String(), Commit: tree.Commit, Vars: r.c.Vars}
+	if cand.log, err = r.since(octx, rev); err != nil {
+		return cand, &failure{reason: FetchFailed, err: err}
+	}
+	if cand.log.Rewind && !o.rewind && !r.c.AllowRewind {
+		return cand, &failure{reason: RewindRefused, permanent: true, err: fmt.Errorf(
+			"%s does not contain the applied %s: its branch was reset; apply it by hand, or allow rewinds",
+			rev.Short(), r.current().Commit.Revision.Short())}
+	}
+	if fail := r.evaluate(ctx, cand); fail != nil {
+		return cand, fail
+	}
+	if cand.Artifacts, cand.Places, err = r.observer.observe(ctx, cand.Fleet, tree, nil, nil); err != nil {
+		return cand, classify(err)
+	}
+	if cand.Assignments, err = r.c.Assignments(ctx); err != nil {
+		return cand, &failure{reason: ApplyFailed, err: err}
+	}
+	return cand, r.finish(ctx, cand)
+}
+
+// since tells how the source came here from what is served. What is served may come from another source, configured before.
+func (r *Reconciler) since(ctx context.Context, rev fact.Revision) (source.Log, error) {
+	var from fact.Revision
+	if cur := r.current(); cur != nil && cur.Source == r.c.Source.String() {
+		from = cur.Commit.Revision
+	}
+	return r.c.Source.Since(ctx, from, rev)
+}
+
+// evaluate makes the fleet of a candidate's text.
+func (r *Reconciler) evaluate(ctx context.Context, cand *candidate) *failure {
+	files := newReading(cand.tree)
+	fleet, ds, err := r.c.Evaluate(ctx, spec.Input{Files: files, Vars: r.c.Vars})
+	switch {
+	case files.stale != nil:
+		return &failure{reason: FetchFailed, err: files.stale}
+	case err != nil:
+		return &failure{reason: EvaluateFailed, err: err}
+	case ds.HasErrors():
+		return &failure{reason: stage(ds), permanent: true, diags: ds}
+	}
+	cand.Fleet, cand.record.Files, cand.diags = fleet, files.files, ds
+	return nil
+}
+
+// stage tells from the first error how far the evaluation came.
+func stage(ds spec.Diagnostics) Reason {
+	for _, d := range ds {
+		switch {
+		case d.Severity != spec.Error:
+		case d.Code == "evaluation-stopped":
+			return EvaluateFailed
+		case d.Code == "syntax":
+			return ParseFailed
+		default:
+			return CheckFailed
+		}
+	}
+	return EvaluateFailed
+}
+
+// classify tells a failing disk from a failing source.
+func classify(err error) *failure {
+	var se *stateError
+	if errors.As(err, &se) {
+		return &failure{reason: ApplyFailed, err: fmt.Errorf("writing the state: %w", err)}
+	}
+	return &failure{reason: ArtifactFailed, err: err}
+}
+
+// finish renders a candidate whose facts are complete, and passes it through the gate.
+func (r *Reconciler) finish(ctx context.Context, cand *candidate) *failure {
+	snapshot, ds := render.Render(cand.Fleet, cand.Artifacts, cand.Assignments)
+	if ds.HasErrors() {
+		return &failure{reason: RenderFailed, permanent: true, diags: append(ds, cand.diags...)}
+	}
+	cand.snapshot, cand.Digest = snapshot, snapshot.Digest()
+	cand.diags = append(cand.diags, ds...)
+	if r.c.Gate == nil {
+		return nil
+	}
+	old, _ := r.Current()
+	if ds := r.c.Gate(ctx, old, snapshot); ds.HasErrors() {
+		return &failure{reason: GateRefused, permanent: true, diags: append(ds, cand.diags...)}
+	}
+	return nil
+}
+
+// apply makes a candidate durable, and then serves it. The swap cannot fail.
+func (r *Reconciler) apply(ctx context.Context, cand *candidate) error {
+	cand.Applied = r.c.Now()
+	if err := r.archive.save(&cand.record); err != nil {
+		return r.report(ctx, cand.Commit.Revision, &failure{reason: ApplyFailed, err: err})
+	}
+	s := &served{record: cand.record, snapshot: cand.snapshot}
+	r.swap(s, true)
+	took := r.c.Now().Sub(cand.began)
+	r.last = attempt{rev: s.Commit.Revision}
+	r.c.Log.Info("revision applied", "revision", s.Commit.Revision, "digest", s.Digest, "duration", took,
+		"author", s.Commit.Author, "subject", s.Commit.Subject, "nodes", len(s.Fleet.Nodes))
+	if r.c.Probe != nil {
+		r.c.Probe(s.Commit.Revision, took)
+	}
+	e := newEntry(s.Commit, Applied, s.Applied)
+	e.Digest, e.Duration = s.Digest, took
+	r.note(ctx, cand.log, e)
+	r.ready(s.Commit.Revision, cand.diags)
+	r.tidy()
+	return nil
+}
+
+// swap puts s in force; the one before stays for an hour. An older state of the same revision does not.
+func (r *Reconciler) swap(s *served, fresh bool) {
+	now := r.c.Now()
+	next := held{s}
+	for _, old := range *r.held.Load() {
+		kept := *old
+		if kept.until.IsZero() {
+			kept.until = now.Add(holdTime)
+		}
+		if kept.Commit.Revision != s.Commit.Revision && now.Before(kept.until) && len(next) <= holdMost {
+			next = append(next, &kept)
+		}
+	}
+	r.held.Store(&next)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if fresh {
+		r.status.serve(s, now)
+	}
+}
+
+// tidy removes what nothing needs any more. Failing to is worth a line, no more.
+func (r *Reconciler) tidy() {
+	keep := map[fact.Digest]bool{}
+	for _, s := range *r.held.Load() {
+		for d := range s.Places {
+			keep[d] = true
+		}
+	}
+	err := errors.Join(r.archive.prune(), r.archive.blobsOf(keep), r.observedBlobs(keep))
+	if err == nil {
+		err = r.blobs.sweep(keep)
+	}
+	if err != nil {
+		r.c.Log.Warn("tidying the state directory", "err", err)
+	}
+}

@@ -1,0 +1,191 @@
+package reconcile
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/gob"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"sort"
+	"strconv"
+	"strings"
+	"time"
+
+	"hostler/reconcile/ledger"
+	"hostler/reconcile/source"
+	"hostler/render"
+	"hostler/render/fact"
+	"hostler/spec"
+)
+
+// formatVersion is that of the files in revisions/. It rises when an older program could not read them.
+const formatVersion = 1
+
+// keepRevisions is how many persisted revisions are kept: the current one, and two for boots that are under way.
+const keepRevisions = 3
+
+// record is everything that serving a revision needs, so that it can be served with the source gone.
+type record struct {
+	Source      string // what the revision came from
+	Commit      source.Commit
+	Applied     time.Time
+	Vars        map[string]string
+	Files       map[string][]byte // what the evaluation read
+	Fleet       *spec.Fleet
+	Artifacts   render.Artifacts
+	Places      places
+	Assignments render.Assignments
+	Digest      fact.Digest // of the snapshot, when it was applied
+}
+
+// archive keeps records on disk: one file each, numbered, with a first line "hostler-revision VERSION SHA256 LENGTH".
+type archive struct {
+	dir   string
+	blobs map[int][]fact.Digest // digests that records hold, so that sweeping need not read them again
+}
+
+func newArchive(dir string) *archive { return &archive{dir: dir, blobs: map[int][]fact.Digest{}} }
+
+const recordHeader = "hostler-revision %d %s %d\n"
+
+// save makes a record durable under the next number.
+func (a *archive) save(rec *record) error {
+	var body bytes.Buffer
+	if err := gob.NewEncoder(&body).Encode(rec); err != nil {
+		return fmt.Errorf("encoding the revision: %w", err)
+	}
+	if err := a.write(body.Bytes()); err != nil {
+		return &stateError{fmt.Errorf("persisting the revision: %w", err)}
+	}
+	return nil
+}
+
+func (a *archive) write(body []byte) error {
+	if err := os.MkdirAll(a.dir, 0o700); err != nil {
+		return err
+	}
+	numbers, err := a.numbers()
+	if err != nil {
+		return err
+	}
+	next := 1
+	if len(numbers) > 0 {
+		next = numbers[len(numbers)-1] + 1
+	}
+	tmp, err := os.CreateTemp(a.dir, "tmp-")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(tmp.Name()) // nothing to remove after the rename
+	defer tmp.Close()
+	sum := sha256.Sum256(body)
+	if _, err := fmt.Fprintf(tmp, recordHeader, formatVersion, hex.EncodeToString(sum[:]), len(body)); err != nil {
+		return err
+	}
+	if _, err := tmp.Write(body); err != nil {
+		return err
+	}
+	return publish(tmp, a.file(next))
+}
+
+func (a *archive) file(n int) string { return filepath.Join(a.dir, fmt.Sprintf("%08d.rev", n)) }
+
+// numbers lists the records, oldest first.
+func (a *archive) numbers() ([]int, error) {
+	entries, err := os.ReadDir(a.dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	var numbers []int
+	for _, e := range entries {
+		if base, ok := strings.CutSuffix(e.Name(), ".rev"); ok {
+			if n, err := strconv.Atoi(base); err == nil {
+				numbers = append(numbers, n)
+			}
+		}
+	}
+	sort.Ints(numbers)
+	return numbers, err
+}
+
+// load gives the newest record that is whole, and what was wrong with newer ones. A newer format is an error: an older
+// record must not be served in its place without anybody deciding so.
+func (a *archive) load() (rec *record, bad []error, err error) {
+	numbers, err := a.numbers()
+	if err != nil {
+		return nil, nil, fmt.Errorf("reading persisted revisions: %w", err)
+	}
+	for i := len(numbers) - 1; i >= 0; i-- {
+		rec, err := readRecord(a.file(numbers[i]))
+		if err == nil {
+			return rec, bad, nil
+		}
+		err = fmt.Errorf("persisted revision %s: %w", a.file(numbers[i]), err)
+		if errors.Is(err, ledger.ErrNewerFormat) {
+			return nil, bad, err
+		}
+		bad = append(bad, err)
+	}
+	return nil, bad, nil
+}
+
+func readRecord(name string) (*record, error) {
+	b, err := os.ReadFile(name)
+	if err != nil {
+		return nil, err
+	}
+	line, body, _ := bytes.Cut(b, []byte("\n"))
+	var version, length int
+	var sum string
+	if n, _ := fmt.Sscanf(string(line)+"\n", recordHeader, &version, &sum, &length); n < 1 {
+		return nil, errors.New("is damaged: no header")
+	}
+	if version > formatVersion {
+		return nil, fmt.Errorf("%w (format %d, this program reads up to %d)", ledger.ErrNewerFormat, version, formatVersion)
+	}
+	if got := sha256.Sum256(body); len(body) != length || hex.EncodeToString(got[:]) != sum {
+		return nil, errors.New("is damaged: its checksum does not match")
+	}
+	var rec record
+	if err := gob.NewDecoder(bytes.NewReader(body)).Decode(&rec); err != nil {
+		return nil, fmt.Errorf("is damaged: %w", err)
+	}
+	return &rec, nil
+}
+
+// prune removes all but the newest records, and what a crash left half-written.
+func (a *archive) prune() error {
+	numbers, err := a.numbers()
+	for len(numbers) > keepRevisions {
+		err = errors.Join(err, os.Remove(a.file(numbers[0])))
+		delete(a.blobs, numbers[0])
+		numbers = numbers[1:]
+	}
+	tmps, _ := filepath.Glob(filepath.Join(a.dir, "tmp-*"))
+	for _, t := range tmps {
+		err = errors.Join(err, os.Remove(t))
+	}
+	return err
+}
+
+// blobsOf adds every digest that the kept records hold.
+func (a *archive) blobsOf(keep map[fact.Digest]bool) error {
+	numbers, err := a.numbers()
+	for _, n := range numbers {
+		if _, ok := a.blobs[n]; !ok {
+			if rec, err := readRecord(a.file(n)); err == nil { // a damaged one will never be served
+				a.blobs[n] = slices.Collect(maps.Keys(rec.Places))
+			}
+		}
+		for _, d := range a.blobs[n] {
+			keep[d] = true
+		}
+	}
+	return err
+}

@@ -1,0 +1,257 @@
+// Package reconcile owns what is served. It observes a source, evaluates and renders each new revision, checks it, makes it
+// durable, and swaps it in; a revision that fails any of that changes nothing. It knows no protocol, and does not decide what a
+// spec means or what a machine is told.
+package reconcile
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"hostler/reconcile/ledger"
+	"hostler/reconcile/source"
+	"hostler/render"
+	"hostler/render/fact"
+	"hostler/spec"
+)
+
+// Sync says what happens to a new revision.
+type Sync string
+
+// The ways to synchronise.
+const (
+	Auto   Sync = "auto"   // it is applied
+	Manual Sync = "manual" // it is observed, and waits for Apply
+)
+
+// Config is what a Reconciler needs.
+type Config struct {
+	Source      source.Source
+	Ledger      ledger.Store // the history; nil keeps it in memory
+	StateDir    string
+	Poll        time.Duration // 0: 30 s
+	Sync        Sync          // empty: Auto
+	AllowRewind bool          // apply a revision that does not contain the applied one
+	Vars        map[string]string
+	Evaluate    Evaluate // nil: InChild with Limits
+	Limits      Limits
+	// Assignments gives the facts from outside the spec; nil: none.
+	Assignments func(context.Context) (render.Assignments, error)
+	// Gate is asked before a swap, with nil for old when nothing is served; errors refuse. nil: no gate beyond render's own checks.
+	Gate func(ctx context.Context, old, new *render.Snapshot) spec.Diagnostics
+	// Probe is called after each swap with the revision and how long it took since it was noticed; may be nil.
+	Probe func(fact.Revision, time.Duration)
+	Log   *slog.Logger
+	Now   func() time.Time // nil: time.Now
+}
+
+// How long a replaced snapshot stays for boots that began with it, and how many do.
+const (
+	holdTime = time.Hour
+	holdMost = 2
+)
+
+// Reconciler owns the current snapshot. Its methods may be called from any goroutine; Run is the one writer.
+type Reconciler struct {
+	c        Config
+	blobs    *blobs
+	archive  *archive
+	observer *observer
+	requests chan *command
+	hints    chan struct{}
+	ended    chan struct{} // closed when Run returns
+	held     atomic.Pointer[held]
+
+	mu      sync.Mutex // guards status and history for readers
+	status  Status
+	history *history
+
+	last attempt // belongs to the goroutine in Run
+}
+
+// held is every snapshot that can be asked for, the current one first. Immutable.
+type held []*served
+
+// served is one snapshot with what it was made from. Immutable.
+type served struct {
+	record
+	snapshot *render.Snapshot
+	until    time.Time // zero for the current one
+}
+
+// New loads the last good revision, so that it is served at once, whether or not the source answers. It touches neither
+// the source nor, but for what a crash left half-written, the state.
+func New(c Config) (*Reconciler, error) {
+	c = c.orDefaults()
+	h, err := openHistory(context.Background(), c.Ledger)
+	if err != nil {
+		return nil, fmt.Errorf("state: %s: %w", c.StateDir, err)
+	}
+	r := &Reconciler{
+		c: c, history: h,
+		blobs:    &blobs{filepath.Join(c.StateDir, "blobs")},
+		archive:  newArchive(filepath.Join(c.StateDir, "revisions")),
+		requests: make(chan *command), hints: make(chan struct{}, 1),
+		ended: make(chan struct{}),
+	}
+	r.observer = newObserver(r.blobs, c.Now)
+	r.held.Store(&held{})
+	r.status = Status{Source: c.Source.String(), Kind: c.Source.Kind(), Sync: c.Sync}
+	r.status.set(c.Now(), Condition{Type: Ready, Reason: NothingServed, Message: "no revision was applied yet"},
+		Condition{Type: Reconciling, Status: true, Reason: Progressing})
+	return r, r.restore()
+}
+
+func (c Config) orDefaults() Config {
+	if c.Poll <= 0 {
+		c.Poll = 30 * time.Second
+	}
+	if c.Sync == "" {
+		c.Sync = Auto
+	}
+	if c.Evaluate == nil {
+		c.Evaluate = InChild(c.Limits)
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.Assignments == nil {
+		c.Assignments = func(context.Context) (render.Assignments, error) { return render.Assignments{}, nil }
+	}
+	return c
+}
+
+// restore serves the newest persisted revision that is whole.
+func (r *Reconciler) restore() error {
+	rec, bad, err := r.archive.load()
+	for _, b := range bad {
+		r.c.Log.Error("a persisted revision is unusable, trying the one before", "err", b)
+	}
+	if err != nil {
+		return fmt.Errorf("state: %w", err)
+	}
+	if rec == nil {
+		return nil
+	}
+	snapshot, ds := render.Render(rec.Fleet, rec.Artifacts, rec.Assignments)
+	if ds.HasErrors() {
+		return fmt.Errorf("state: rendering the persisted revision %s: %w", rec.Commit.Revision, ds)
+	}
+	s := &served{record: *rec, snapshot: snapshot}
+	if snapshot.Digest() != rec.Digest {
+		r.c.Log.Warn("this program renders the persisted revision differently than the one that applied it",
+			"revision", rec.Commit.Revision, "digest", snapshot.Digest(), "was", rec.Digest)
+	}
+	r.held.Store(&held{s})
+	now := r.c.Now()
+	r.status.serve(s, rec.Applied)
+	r.status.set(now, Condition{Type: Ready, Status: true, Reason: Succeeded, Message: "serving the persisted revision"},
+		Condition{Type: Reconciling, Status: true, Reason: Progressing})
+	r.c.Log.Info("serving the persisted revision", "revision", rec.Commit.Revision, "digest", snapshot.Digest(), "applied", rec.Applied)
+	// A crash between the record and the history left the revision unmentioned.
+	if e := r.history.find(rec.Commit.Revision); e == nil || e.Outcome != Applied {
+		e := newEntry(rec.Commit, Applied, rec.Applied)
+		e.Digest = rec.Digest
+		if err := r.history.note(context.Background(), e); err != nil {
+			r.c.Log.Error("keeping the history", "err", err)
+		}
+	}
+	return nil
+}
+
+// serve copies what is served into the status.
+func (s *Status) serve(x *served, since time.Time) {
+	s.LastApplied, s.Digest, s.ServingSince = x.Commit.Revision, x.snapshot.Digest(), since
+	s.Author, s.Subject = x.Commit.Author, x.Commit.Subject
+}
+
+// current is what is served, nil when nothing is.
+func (r *Reconciler) current() *served {
+	if h := *r.held.Load(); len(h) > 0 {
+		return h[0]
+	}
+	return nil
+}
+
+// Current is the snapshot in force and its revision; nil while there is none.
+func (r *Reconciler) Current() (*render.Snapshot, fact.Revision) {
+	if s := r.current(); s != nil {
+		return s.snapshot, s.Commit.Revision
+	}
+	return nil, ""
+}
+
+// At gives the snapshot of the current revision, or of an older one that is still held for boots that began with it.
+func (r *Reconciler) At(rev fact.Revision) (*render.Snapshot, bool) {
+	for _, s := range *r.held.Load() {
+		if s.Commit.Revision == rev && (s.until.IsZero() || r.c.Now().Before(s.until)) {
+			return s.snapshot, true
+		}
+	}
+	return nil, false
+}
+
+// Open gives the content of a digest that a held snapshot names. The error is fs.ErrNotExist for any other.
+func (r *Reconciler) Open(d fact.Digest) (io.ReadSeekCloser, error) {
+	err := fmt.Errorf("%s: %w", d, fs.ErrNotExist)
+	for _, s := range *r.held.Load() {
+		if _, ok := s.Places[d]; !ok || (!s.until.IsZero() && !r.c.Now().Before(s.until)) {
+			continue
+		}
+		f, oerr := s.Places.open(d, r.blobs)
+		if oerr == nil {
+			return f, nil
+		}
+		err = oerr
+	}
+	return nil, err
+}
+
+// Artifacts are the observed files of the current snapshot.
+func (r *Reconciler) Artifacts() render.Artifacts {
+	if s := r.current(); s != nil {
+		return s.Artifacts
+	}
+	return nil
+}
+
+// Files are the texts that the current revision was evaluated from, for messages that quote them.
+func (r *Reconciler) Files() map[string][]byte {
+	if s := r.current(); s != nil {
+		return s.record.Files
+	}
+	return nil
+}
+
+// Status says what is served, what was tried, and what went wrong.
+func (r *Reconciler) Status() Status {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s := r.status
+	s.Conditions = append([]Condition(nil), s.Conditions...)
+	return s
+}
+
+// History lists what became of each revision, newest first.
+func (r *Reconciler) History() []Entry {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	list := make([]Entry, 0, len(r.history.entries))
+	for i := len(r.history.entries) - 1; i >= 0; i-- {
+		list = append(list, r.history.entries[i])
+	}
+	return list
+}
+
+// ErrNotRunning is given by requests when Run has ended, or has not begun before their context ends.
+var ErrNotRunning = errors.New("the reconciler is not running")

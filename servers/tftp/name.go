@@ -3,6 +3,7 @@ package tftp
 import (
 	"path"
 	"strings"
+	"unicode/utf8"
 )
 
 // maxName is longer than any name that a snapshot has; DHCP's boot file field has 128 bytes.
@@ -17,7 +18,7 @@ func cleanName(raw string) (string, bool) {
 		name = name[:len(name)-1]
 	}
 	name = strings.ReplaceAll(name, `\`, "/") // Windows' loaders
-	if name == "" || len(name) > maxName {
+	if name == "" || len(name) > maxName || !utf8.ValidString(name) {
 		return "", false
 	}
 	for _, c := range []byte(name) {

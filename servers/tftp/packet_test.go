@@ -42,8 +42,6 @@ func newPeer(t testing.TB, server netip.AddrPort) *peer {
 	return &peer{t: t, conn: conn, to: server, size: 512}
 }
 
-func (p *peer) port() uint16 { return p.conn.LocalAddr().(*net.UDPAddr).AddrPort().Port() }
-
 // send sends a packet in the notation of the replay files: "RRQ small.efi octet tsize=0", "ACK 1", "ERROR 8 text".
 func (p *peer) send(line string) {
 	p.t.Helper()

@@ -26,7 +26,7 @@ var (
 
 // read answers one read request; pin/tftp calls it in a goroutine of its own. It never returns nil without
 // having sent something, since then nobody would close pin/tftp's socket.
-func (s *Server) read(name string, rf io.ReaderFrom) (err error) {
+func (s *Server) read(name string, rf io.ReaderFrom) error {
 	out, ok := rf.(pin.OutgoingTransfer)
 	if !ok {
 		return errInternal
@@ -34,24 +34,31 @@ func (s *Server) read(name string, rf io.ReaderFrom) (err error) {
 	remote := out.RemoteAddr()
 	k := key{unmap(remote.AddrPort()), name}
 	e := fact.Event{Time: s.Now(), Stage: fact.StageLoader, What: "Read Request", File: printable(name), Peer: k.peer.Addr()}
+	t, err := s.admit(k)
+	if err == errDuplicate {
+		return err
+	}
+	if err != nil {
+		e.Result, e.Detail = fact.Refused, err.Error()
+		s.Event(e)
+		return err
+	}
+	defer s.transfers.leave(k)
+	defer s.transfers.finish(t)
+	return s.attend(t, rf, out, e)
+}
+
+// attend sends the file when it is the transfer's turn, and reports how that went.
+func (s *Server) attend(t *transfer, rf io.ReaderFrom, out pin.OutgoingTransfer, e fact.Event) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			s.Log.Error("panic while answering a TFTP request", "file", e.File, "peer", e.Peer, "err", p, "stack", string(debug.Stack()))
 			err = errInternal
 			e.Result, e.Detail = fact.Failed, errInternal.Error()
 		}
-		if err != errDuplicate {
-			e.Duration = s.Now().Sub(e.Time)
-			s.Event(e)
-		}
+		e.Duration = s.Now().Sub(e.Time)
+		s.Event(e)
 	}()
-	t, err := s.admit(k)
-	if err != nil {
-		e.Result, e.Detail = fact.Refused, err.Error()
-		return err
-	}
-	defer s.transfers.leave(k)
-	defer s.transfers.finish(t)
 	select {
 	case s.transfers.slots <- struct{}{}:
 		defer func() { <-s.transfers.slots }()

@@ -1,0 +1,92 @@
+package bootsim
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"net/netip"
+	"testing"
+	"time"
+
+	"hostler/render"
+	"hostler/render/fact"
+	"hostler/spec"
+)
+
+func mac(s string) fact.MAC {
+	m, err := fact.ParseMAC(s)
+	if err != nil {
+		panic(err)
+	}
+	return m
+}
+
+// lab is examples/lab, with a node that pxelinux boots and one of each kind that does not boot.
+func lab() *spec.Fleet {
+	f := &spec.Fleet{
+		Loaders: []spec.Loader{
+			{Name: "ipxe-bios", Kind: spec.LoaderIPXE, ClientArch: []fact.Arch{0}, FileName: "undionly.kpxe", File: spec.FileRef{Builtin: "undionly.kpxe"}, Builtin: true},
+			{Name: "ipxe-uefi", Kind: spec.LoaderIPXE, ClientArch: []fact.Arch{7, 9}, FileName: "ipxe.efi", File: spec.FileRef{Builtin: "ipxe.efi"}, Builtin: true},
+			{Name: "pxelinux", Kind: spec.LoaderPXELinux, FileName: "lpxelinux.0", File: spec.FileRef{Path: "lpxelinux.0"},
+				Extra: []spec.NamedFile{{Name: "ldlinux.c32", File: spec.FileRef{Path: "ldlinux.c32"}}}},
+		},
+		Images: []spec.Image{{Name: "busybox", Version: "1", Arch: "x86_64", Files: []spec.ImageFile{
+			{Role: "kernel", Name: "vmlinuz", File: spec.FileRef{Store: "lab", Key: "vmlinuz"}},
+			{Role: "initrd", Name: "initrd.gz", File: spec.FileRef{Store: "lab", Key: "initrd.gz"}},
+		}}},
+		Subnets: []spec.Subnet{{
+			Name: "lab", CIDR: netip.MustParsePrefix("10.77.0.0/24"), Gateway: netip.MustParseAddr("10.77.0.254"), DHCP: "full", Unknown: -1, Default: -1,
+			Pools: []spec.Pool{{Name: "boot", Serves: spec.ServesBoot, Ranges: []fact.Range{{First: netip.MustParseAddr("10.77.0.100"), Last: netip.MustParseAddr("10.77.0.199")}}}},
+		}},
+		Profiles: []spec.Profile{{Subnet: "lab", Image: "busybox", Settings: spec.Settings{
+			KernelArgs: []spec.Arg{{Key: "console", Values: []fact.Text{"ttyS0,115200n8"}}, {Key: "quiet", Flag: true}},
+			Lease:      spec.Lease{Default: 10 * time.Minute},
+		}}, {Subnet: "lab"}},
+	}
+	for i, n := range []spec.Node{
+		{Name: "bios1", Firmware: "bios"},
+		{Name: "uefi1", Firmware: "uefi"},
+		{Name: "pxe1", Firmware: "bios", Own: &spec.Settings{Loader: "pxelinux"}},
+		{Name: "held1", Hold: "waiting for a disk"},
+		{Name: "disk1", Own: &spec.Settings{Boot: spec.BootDisk}},
+		{Name: "off1", Own: &spec.Settings{Boot: spec.BootOff}},
+		{Name: "bare1", Profile: 1},
+	} {
+		n.Address = "node." + string(n.Name)
+		ifc := spec.Interface{Name: "boot", Subnet: "lab", Boot: true, MAC: fact.MAC{0x52, 0x54, 0, 0x77, 0, byte(i + 1)}}
+		if i == 0 {
+			ifc.Addr = netip.MustParseAddr("10.77.0.11")
+		}
+		n.Interfaces = []spec.Interface{ifc}
+		f.Nodes = append(f.Nodes, n)
+	}
+	return f
+}
+
+func artifacts(f *spec.Fleet) render.Artifacts {
+	a := render.Artifacts{}
+	put := func(ref spec.FileRef) {
+		sum := fmt.Sprintf("%x", sha256.Sum256([]byte(ref.ID())))
+		a[ref.ID()] = render.Artifact{Digest: fact.Digest(sum), Size: int64(1000 * len(ref.ID()))}
+	}
+	for _, l := range f.Loaders {
+		put(l.File)
+		for _, x := range l.Extra {
+			put(x.File)
+		}
+	}
+	for _, m := range f.Images {
+		for _, x := range m.Files {
+			put(x.File)
+		}
+	}
+	return a
+}
+
+func snapshot(t testing.TB, f *spec.Fleet) *render.Snapshot {
+	t.Helper()
+	s, ds := render.Render(f, artifacts(f), render.Assignments{})
+	if s == nil {
+		t.Fatalf("Render: %v", ds)
+	}
+	return s
+}

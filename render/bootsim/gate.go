@@ -1,0 +1,163 @@
+package bootsim
+
+import (
+	"fmt"
+	"strings"
+
+	"hostler/render"
+	"hostler/render/fact"
+	"hostler/spec"
+)
+
+// maxWalks bounds the time of Gate; nodes that differ only in their identifiers share a walk.
+const maxWalks = 20000
+
+// Gate boots every node that the changes touch from the new snapshot, with its declared firmware, or else as BIOS and as
+// UEFI, of which one must do. A node that should boot and does not is an error, or only a warning when the old snapshot
+// fails it in the same way. old may be nil.
+func Gate(old, new *render.Snapshot, changes []render.Change) spec.Diagnostics {
+	g := gate{old: old, new: new, kinds: map[string]*kind{}}
+	g.collect(changes)
+	var ds spec.Diagnostics
+	for i, key := range g.order {
+		if i == maxWalks {
+			ds = append(ds, spec.Diagnostic{
+				Severity: spec.Warning, Code: "gate-limit", Summary: "Not every node was tried",
+				Detail: fmt.Sprintf("Of %d kinds of node the first %d were booted in simulation.", len(g.order), maxWalks),
+			})
+			break
+		}
+		if d, bad := g.try(g.kinds[key]); bad {
+			ds = append(ds, d)
+		}
+	}
+	return ds
+}
+
+type gate struct {
+	old, new *render.Snapshot
+	kinds    map[string]*kind
+	order    []string
+}
+
+// kind is nodes that differ only in their identifiers.
+type kind struct {
+	node  *spec.Node // the first of them
+	count int
+}
+
+// collect sorts the nodes to try into kinds. A change of a subnet or a loader may touch any node.
+func (g *gate) collect(changes []render.Change) {
+	all := g.old == nil
+	touched := map[fact.NodeName]bool{}
+	for i := range changes {
+		switch c := &changes[i]; {
+		case c.Node != "":
+			touched[c.Node] = true
+		case !strings.HasPrefix(c.Subject, "image."):
+			all = true
+		}
+	}
+	nodes := g.new.Fleet().Nodes
+	for i := range nodes {
+		n := &nodes[i]
+		if !all && !touched[n.Name] {
+			continue
+		}
+		key := kindOf(n)
+		if k, ok := g.kinds[key]; ok {
+			k.count++
+			continue
+		}
+		g.kinds[key] = &kind{n, 1}
+		g.order = append(g.order, key)
+	}
+}
+
+// kindOf is everything of a node that decides how its boot goes, without names, addresses and values of arguments.
+func kindOf(n *spec.Node) string {
+	b := fmt.Appendf(nil, "%d %s %s %t %t", n.Profile, n.Firmware, n.Arch, n.Disabled, n.Hold != "")
+	for i := range n.Interfaces {
+		ifc := &n.Interfaces[i]
+		b = fmt.Appendf(b, " %s %t %t", ifc.Subnet, ifc.Boot, ifc.Addr.IsValid())
+	}
+	if o := n.Own; o != nil {
+		b = fmt.Appendf(b, " %s %s %s %s %v", o.Boot, o.Loader, o.Script, o.Config, o.KernelArgsReset)
+		for i := range o.KernelArgs {
+			b = fmt.Appendf(b, " %s %t", o.KernelArgs[i].Key, o.KernelArgs[i].Remove)
+		}
+	}
+	return string(b)
+}
+
+// try boots one node of a kind.
+func (g *gate) try(k *kind) (spec.Diagnostic, bool) {
+	n := k.node
+	firmware, reason := fails(g.new, n)
+	if reason == "" {
+		return spec.Diagnostic{}, false
+	}
+	d := spec.Diagnostic{
+		Severity: spec.Error, Code: "would-not-boot", Summary: "Node would not boot", Address: n.Address, Place: &n.Place,
+		Detail: fmt.Sprintf("%s, started as %s, would not boot: %s.", n.Address, firmware, reason),
+	}
+	if k.count > 1 {
+		d.Detail += fmt.Sprintf(" The same holds for %d more nodes that differ from it only in name and addresses.", k.count-1)
+	}
+	if g.old != nil {
+		if _, before := fails(g.old, n); before == reason {
+			d.Severity = spec.Warning
+			d.Detail += " It does not boot from what is served now, either."
+		}
+	}
+	return d, true
+}
+
+// fails says why a node that should boot does not, on any firmware that it may have.
+func fails(s *render.Snapshot, n *spec.Node) (firmware, reason string) {
+	info, ok := s.Node(string(n.Name))
+	if !ok || info.Boot != string(spec.BootNet) || info.Hold != "" || info.Image == "" {
+		return "", ""
+	}
+	for _, m := range machines(s, n) {
+		t := Walk(Offline(s, m.MAC), m)
+		if t.Booted {
+			return "", ""
+		}
+		firmware, reason = m.Arch.String(), t.Reason
+	}
+	return firmware, reason
+}
+
+// Machines are what a declared node may turn out to be when it is switched on: its declared firmware, or BIOS and UEFI of its
+// architecture.
+func Machines(s *render.Snapshot, name fact.NodeName) []Machine {
+	for i := range s.Fleet().Nodes {
+		if n := &s.Fleet().Nodes[i]; n.Name == name {
+			return machines(s, n)
+		}
+	}
+	return nil
+}
+
+func machines(s *render.Snapshot, n *spec.Node) []Machine {
+	info, _ := s.Node(string(n.Name))
+	arch := n.Arch
+	for j := range s.Fleet().Images {
+		if m := &s.Fleet().Images[j]; arch == "" && m.Name == info.Image {
+			arch = m.Arch
+		}
+	}
+	var ms []Machine
+	if n.Firmware != "uefi" && (arch == "" || arch == "x86_64") {
+		ms = append(ms, Machine{MAC: info.MAC, Arch: 0})
+	}
+	if n.Firmware != "bios" {
+		a := fact.Arch(7)
+		if arch == "arm64" {
+			a = 11
+		}
+		ms = append(ms, Machine{MAC: info.MAC, Arch: a})
+	}
+	return ms
+}

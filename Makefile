@@ -22,6 +22,7 @@ fuzz:
 
 demo: build ## a commit boots two real machines, one with BIOS and one with UEFI
 	testdata/lab/install.sh demo
-	go run ./examples/demo
+	go build -o bin/demo ./examples/demo
+	@bin/demo
 
 .PHONY: build install lint test fuzz demo

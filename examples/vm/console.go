@@ -3,17 +3,19 @@ package vm
 import (
 	"context"
 	"errors"
+	"regexp"
 	"strings"
 	"sync"
 )
 
-// Console keeps what a serial port said, and wakes whoever waits for a line of it.
+// Console keeps what a serial port or a program said, and wakes whoever waits for a line of it.
 type Console struct {
-	mu      sync.Mutex
-	lines   []string // whole ones, without escape sequences
-	partial []byte
-	closed  bool
-	changed chan struct{} // closed, and made anew, at each change
+	mu        sync.Mutex
+	lines     []string // whole ones, without escape sequences
+	forgotten int      // lines before those
+	partial   []byte
+	closed    bool
+	changed   chan struct{} // closed, and made anew, at each change
 }
 
 // consoleLimit bounds a machine that restarts its kernel for ever: the lines before are forgotten.
@@ -35,7 +37,8 @@ func (c *Console) Write(p []byte) (int, error) {
 		c.partial = c.partial[:0]
 	}
 	if len(c.lines) > consoleLimit {
-		c.lines = c.lines[len(c.lines)-consoleLimit/2:]
+		drop := len(c.lines) - consoleLimit/2
+		c.lines, c.forgotten = append([]string(nil), c.lines[drop:]...), c.forgotten+drop
 	}
 	c.wake()
 	return len(p), nil
@@ -61,15 +64,23 @@ func (c *Console) String() string {
 	return strings.Join(append(c.lines[:len(c.lines):len(c.lines)], clean(string(c.partial))), "\n")
 }
 
-var errSilent = errors.New("the machine is off")
+var errSilent = errors.New("it has ended")
 
-// Line waits for a whole line that holds the words, and gives the line from there on.
-func (c *Console) Line(ctx context.Context, words string) (string, error) {
-	for {
-		line, changed, err := c.find(words)
-		if changed == nil {
-			return line, err
+// Line waits for a whole line that matches, and gives it from the match on.
+func (c *Console) Line(ctx context.Context, pattern string) (string, error) {
+	re, err := regexp.Compile(pattern)
+	if err != nil {
+		return "", err
+	}
+	for seen := 0; ; {
+		line, next, changed := c.find(re, seen)
+		if line != "" {
+			return line, nil
 		}
+		if changed == nil {
+			return "", errSilent
+		}
+		seen = next
 		select {
 		case <-changed:
 		case <-ctx.Done():
@@ -78,17 +89,18 @@ func (c *Console) Line(ctx context.Context, words string) (string, error) {
 	}
 }
 
-// find looks for the words; a channel says that they may still come.
-func (c *Console) find(words string) (string, <-chan struct{}, error) {
+// find looks for a match in the lines from the one numbered seen; next is where to look on. Without a channel, nothing will follow.
+func (c *Console) find(re *regexp.Regexp, seen int) (line string, next int, changed <-chan struct{}) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for _, l := range c.lines {
-		if i := strings.Index(l, words); i >= 0 {
-			return l[i:], nil, nil
+	next = c.forgotten + len(c.lines)
+	for _, l := range c.lines[max(0, seen-c.forgotten):] {
+		if at := re.FindStringIndex(l); at != nil {
+			return l[at[0]:], next, nil
 		}
 	}
 	if c.closed {
-		return "", nil, errSilent
+		return "", next, nil
 	}
-	return "", c.changed, nil
+	return "", next, c.changed
 }

@@ -89,12 +89,12 @@ func (n *Network) variables(name string) (string, error) {
 	return file, os.WriteFile(file, empty, 0o600)
 }
 
-// Line waits until the machine has said a whole line that holds the words, and gives the line from there on. The error of a
+// Line waits until the machine has said a whole line that matches, and gives the line from the match on. The error of a
 // machine that ends first, or not in time, shows the end of what it said.
-func (g *Guest) Line(ctx context.Context, words string) (string, error) {
-	line, err := g.Console.Line(ctx, words)
+func (g *Guest) Line(ctx context.Context, pattern string) (string, error) {
+	line, err := g.Console.Line(ctx, pattern)
 	if err != nil {
-		return "", fmt.Errorf("waiting for %q on the serial port: %w; it ends with:\n%s", words, err, tail(g.Console.String(), 1500))
+		return "", fmt.Errorf("waiting for %q on the serial port: %w; it ends with:\n%s", pattern, err, tail(g.Console.String(), 1500))
 	}
 	return line, nil
 }

@@ -1,0 +1,247 @@
+// Package examples is fleets that people copy. Its code takes one of them, the lab, all the way: a git repository with a
+// copy of it, hostler serving that, and machines that boot. The demo and the tests share it. It uses hostler as
+// its users do, by the program and its commands.
+package examples
+
+import (
+	"context"
+	"embed"
+	"fmt"
+	"io/fs"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"hostler/examples/vm"
+)
+
+//go:embed lab testdata/lab-command-lines.txt
+var files embed.FS
+
+// Lab is examples/lab, running.
+type Lab struct {
+	Network *vm.Network
+	Repo    string // the git repository that operators commit to
+	Files   string // the directory of the boot files
+	State   string
+	Server  *vm.Process
+	Log     *vm.Console // what the server logs
+
+	binary       string
+	dir          string
+	unprivileged bool
+}
+
+// labMachines are the machines of examples/lab/machines.csv, by name.
+var labMachines = map[string]vm.Machine{
+	"bios1": {MAC: "52:54:00:77:00:01", Firmware: vm.BIOS},
+	"uefi1": {MAC: "52:54:00:77:00:02", Firmware: vm.UEFI},
+}
+
+// NewLab makes the network and the repository; nothing runs yet. The hostler program is the file binary. An
+// unprivileged lab runs it as the service unit does: as nobody, with two capabilities. Close it after use.
+func NewLab(ctx context.Context, binary string, unprivileged bool) (l *Lab, err error) {
+	l = &Lab{binary: binary, unprivileged: unprivileged}
+	defer func() {
+		if err != nil {
+			l.Close()
+			l, err = nil, fmt.Errorf("preparing the lab: %w", err)
+		}
+	}()
+	if l.Network, err = vm.NewNetwork(netip.MustParsePrefix("10.77.0.1/24")); err != nil {
+		return l, err
+	}
+	if l.dir, err = os.MkdirTemp("", "hostler-lab-"); err != nil {
+		return l, err
+	}
+	l.Repo, l.Files, l.State = filepath.Join(l.dir, "machines"), filepath.Join(l.dir, "files"), filepath.Join(l.dir, "state")
+	if err = l.folders(); err != nil {
+		return l, err
+	}
+	return l, l.repository(ctx)
+}
+
+// Close ends everything in the lab and removes its files.
+func (l *Lab) Close() {
+	if l.Network != nil {
+		l.Network.Close()
+	}
+	if l.dir != "" {
+		os.RemoveAll(l.dir)
+	}
+}
+
+// folders copies what the machines boot to where nobody can read it too, and gives the server a folder of its own.
+func (l *Lab) folders() error {
+	guest, err := vm.GuestFiles()
+	if err != nil {
+		return err
+	}
+	if err := os.Chmod(l.dir, 0o755); err != nil {
+		return err
+	}
+	if err := os.CopyFS(l.Files, os.DirFS(guest)); err != nil {
+		return err
+	}
+	if err := os.Mkdir(l.State, 0o700); err != nil || !l.unprivileged {
+		return err
+	}
+	return os.Chown(l.State, nobody, nobody)
+}
+
+const nobody = 65534
+
+func (l *Lab) repository(ctx context.Context) error {
+	lab, err := fs.Sub(files, "lab")
+	if err != nil {
+		return err
+	}
+	if err := os.CopyFS(l.Repo, lab); err != nil {
+		return err
+	}
+	for _, args := range [][]string{
+		{"init", "-q", "-b", "main"},
+		{"config", "user.name", "An Operator"},
+		{"config", "user.email", "operator@example.net"},
+		{"add", "-A"},
+		{"commit", "-q", "-m", "lab: two machines"},
+	} {
+		if err := l.git(ctx, args...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (l *Lab) git(ctx context.Context, args ...string) error {
+	cmd := exec.CommandContext(ctx, "git", args...)
+	cmd.Dir = l.Repo
+	cmd.Env = append(os.Environ(), "GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_NOSYSTEM=1")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("running %s: %w: %s", cmd, err, out)
+	}
+	return nil
+}
+
+// Edit replaces a text of the spec, which must be there, and leaves it to Commit to make that known.
+func (l *Lab) Edit(old, new string) error {
+	file := filepath.Join(l.Repo, "lab.boot.hcl")
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	if !strings.Contains(string(text), old) {
+		return fmt.Errorf("editing %s: %q is not in it", file, old)
+	}
+	return os.WriteFile(file, []byte(strings.ReplaceAll(string(text), old, new)), 0o644)
+}
+
+// Commit commits what was edited.
+func (l *Lab) Commit(ctx context.Context, message string) error {
+	return l.git(ctx, "commit", "-q", "-a", "-m", message)
+}
+
+// Serve starts hostler, and returns once it serves the lab.
+func (l *Lab) Serve(ctx context.Context) error {
+	l.Log = vm.NewConsole()
+	cmd := exec.Command(l.binary, "serve", "-interface=br0", "-state="+l.State, "-var", "files="+l.Files, l.Repo)
+	cmd.Dir = l.State
+	cmd.Stdout, cmd.Stderr = l.Log, l.Log
+	if l.unprivileged {
+		cmd.SysProcAttr = &syscall.SysProcAttr{
+			Credential:  &syscall.Credential{Uid: nobody, Gid: nobody},
+			AmbientCaps: []uintptr{unix.CAP_NET_BIND_SERVICE, unix.CAP_NET_RAW},
+		}
+	}
+	var err error
+	if l.Server, err = l.Network.Start(cmd); err != nil {
+		return err
+	}
+	return l.await(ctx, "")
+}
+
+// Served waits until the server serves the last commit.
+func (l *Lab) Served(ctx context.Context) error {
+	cmd := exec.CommandContext(ctx, "git", "-C", l.Repo, "rev-parse", "--short=12", "HEAD")
+	head, err := cmd.Output()
+	if err != nil {
+		return fmt.Errorf("running %s: %w", cmd, err)
+	}
+	return l.await(ctx, strings.TrimSpace(string(head)))
+}
+
+// await asks for the status until a revision is served whose hash begins so, or the server ends.
+func (l *Lab) await(ctx context.Context, hash string) error {
+	serves := regexp.MustCompile(`(?m)^Revision +main@sha1:` + hash)
+	for {
+		out, _ := l.Hostler(ctx, "status").CombinedOutput()
+		if serves.Match(out) {
+			return nil
+		}
+		select {
+		case <-l.Server.Done():
+			return fmt.Errorf("hostler serve has ended:\n%s", l.Log)
+		case <-ctx.Done():
+			return fmt.Errorf("waiting for hostler: %w; its status is %q, its log:\n%s", context.Cause(ctx), out, l.Log)
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+// Hostler is a command of an operator, who reaches the server by its socket.
+func (l *Lab) Hostler(ctx context.Context, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, l.binary, args...)
+	if _, err := os.Stat(l.Repo); err == nil {
+		cmd.Dir = l.Repo
+	}
+	cmd.Env = append(os.Environ(), "HOSTLER_SOCKET="+filepath.Join(l.State, "admin.sock"))
+	return cmd
+}
+
+// Boot switches a machine of the lab on.
+func (l *Lab) Boot(ctx context.Context, name string) (*vm.Guest, error) {
+	m, ok := labMachines[name]
+	if !ok {
+		return nil, fmt.Errorf("there is no machine %q in the lab", name)
+	}
+	return l.Network.Boot(ctx, m)
+}
+
+// secret is the boot's id, a ULID, and its token: the one part of a command line that cannot be known beforehand.
+var secret = regexp.MustCompile(`hostler\.boot=[0-9A-HJKMNP-TV-Z]{26}\.[a-z2-7]{26}( |$)`)
+
+// CheckCommandLine waits until the machine's kernel has said on its serial port what it was told, and compares that
+// with testdata/lab-command-lines.txt for the commits, of which one must be right: which one, is the result.
+func CheckCommandLine(ctx context.Context, g *vm.Guest, machine string, commits ...string) (commit string, err error) {
+	line, err := g.Line(ctx, "GUEST CMDLINE ")
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", machine, err)
+	}
+	got := secret.ReplaceAllString(strings.TrimPrefix(line, "GUEST CMDLINE "), "hostler.boot=*$1")
+	text, err := files.ReadFile("testdata/lab-command-lines.txt")
+	if err != nil {
+		return "", err
+	}
+	var wanted []string
+	for row := range strings.Lines(string(text)) {
+		c, rest, _ := strings.Cut(strings.TrimSpace(row), " ")
+		m, want, _ := strings.Cut(strings.TrimSpace(rest), " ")
+		if m != machine || !slices.Contains(commits, c) {
+			continue
+		}
+		if got == want {
+			return c, nil
+		}
+		wanted = append(wanted, want)
+	}
+	return "", fmt.Errorf("%s: its kernel was told\n\t%s\nand not, as after the commit %s,\n\t%s",
+		machine, got, strings.Join(commits, " or "), strings.Join(wanted, "\n\t"))
+}

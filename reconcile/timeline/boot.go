@@ -1,0 +1,236 @@
+package timeline
+
+import (
+	"net/netip"
+	"slices"
+	"time"
+
+	"hostler/render/fact"
+)
+
+const (
+	retransmission = 10 * time.Second // a client that repeats itself with a new transaction has not started again
+	sameXid        = 2 * time.Minute  // a client repeats itself with the same transaction
+	osTime         = time.Hour        // how long DHCP messages of an operating system belong to the boot that started it
+	stuckAfter     = 10 * time.Minute // silence; longer than the longest download of a kernel or initrd, during which nothing is reported
+	mostEvents     = 1000             // of one boot, when it is shown
+	mostSeenXids   = 8
+)
+
+// Outcome is what became of a boot.
+type Outcome string
+
+// The outcomes.
+const (
+	Booting Outcome = "booting"
+	Ready   Outcome = "ready" // the machine said so
+	Stuck   Outcome = "stuck" // nothing was heard of it for ten minutes
+	Ended   Outcome = "ended" // the machine began another boot before it was ready
+)
+
+// Boot is one boot of one machine, as its events tell.
+type Boot struct {
+	ID       fact.BootID   `json:"boot"`
+	MAC      fact.MAC      `json:"mac"`
+	Node     fact.NodeName `json:"node,omitempty"`
+	Revision fact.Revision `json:"revision,omitempty"` // that the machine's script or configuration came from; else of the last answer
+	Outcome  Outcome       `json:"outcome"`
+	Since    time.Time     `json:"since"`  // of the outcome
+	Stage    fact.Stage    `json:"stage"`  // the furthest
+	Client   fact.Client   `json:"client"` // the furthest
+	Start    time.Time     `json:"start"`
+	Last     time.Time     `json:"last"` // when anything was heard of it last
+	Bytes    int64         `json:"bytes"`
+	Retries  int           `json:"retries,omitempty"` // how often it asked for its script again
+	Steps    []Step        `json:"steps"`             // by stage
+	Events   []fact.Event  `json:"events,omitempty"`  // in order; only from Boots
+	Omitted  int           `json:"omitted,omitempty"` // later events that Events does not have
+	ready    time.Time
+}
+
+// Step sums up what happened in one stage of a boot.
+type Step struct {
+	Stage    fact.Stage    `json:"stage"`
+	First    time.Time     `json:"first"`
+	Last     time.Time     `json:"last"` // start of the last event
+	Count    int           `json:"count"`
+	Bad      int           `json:"bad,omitempty"` // of those, how many were refused or failed
+	Bytes    int64         `json:"bytes,omitempty"`
+	Duration time.Duration `json:"duration,omitempty"` // all events together, nanoseconds
+}
+
+// judged is a copy with its outcome. A boot that is not the machine's newest has ended.
+func (b *Boot) judged(now time.Time, newest bool) Boot {
+	c := *b
+	c.Steps = slices.Clone(b.Steps)
+	switch {
+	case !b.ready.IsZero():
+		c.Outcome, c.Since = Ready, b.ready
+	case !newest:
+		c.Outcome, c.Since = Ended, b.Last
+	case now.Sub(b.Last) > stuckAfter:
+		c.Outcome, c.Since = Stuck, b.Last
+	default:
+		c.Outcome, c.Since = Booting, b.Start
+	}
+	return c
+}
+
+// running is the newest boot of a machine, with what decides where its next event belongs.
+type running struct {
+	Boot
+	xids     []uint32    // the last DISCOVERs' transactions
+	client   fact.Client // of the last DISCOVER
+	heard    time.Time   // when that came
+	loaded   bool        // a loader was sent since then
+	chained  bool        // a loader that is iPXE has taken over from an iPXE in ROM
+	scripted bool        // a script was given to the machine
+
+	token  fact.Token // only in the process that minted it
+	hashes [][]byte   // SHA-256 of every token of this boot
+	addr   netip.Addr // that the token is for
+	pinned fact.Revision
+
+	extent *extent
+}
+
+// begins reports whether an event begins a new boot: a DISCOVER with a new transaction, of a client that is not later in
+// the order ROM, iPXE, operating system than the furthest one seen. Exceptions:
+//   - The same client within ten seconds has repeated itself; some firmware takes a new transaction for that.
+//   - QEMU's ROMs, and those of some network cards, are iPXE themselves. When such a ROM is sent iPXE as its loader, that
+//     one's first DISCOVER continues the boot, once.
+//   - Some firmware takes the same transaction each time it starts, so one counts as known for two minutes only: a client
+//     that gets no answer repeats itself for about one (RFC 2131 section 4.1).
+//   - An operating system asks again whenever it likes: an initial ramdisk, then the system proper, then after every
+//     restart of its network. It only begins a boot if nothing is known of the machine.
+func (r *running) begins(e *fact.Event) bool {
+	switch {
+	case e.Stage != fact.StageDiscover || r.knows(e):
+		return false
+	case e.Client > r.Client || e.Client == fact.ClientOS:
+		return false
+	case e.Client == r.client && e.Time.Sub(r.heard) <= retransmission:
+		return false
+	case e.Client == fact.ClientIPXE && r.chains():
+		return false
+	}
+	return true
+}
+
+func (r *running) knows(e *fact.Event) bool {
+	return slices.Contains(r.xids, e.Xid) && e.Time.Sub(r.heard) <= sameXid
+}
+
+func (r *running) chains() bool { return r.loaded && !r.chained && r.Client == fact.ClientIPXE }
+
+// foreign reports whether an event has nothing to do with the boot: the operating system looks after its lease.
+func (r *running) foreign(e *fact.Event) bool {
+	return e.Client == fact.ClientOS && e.Stage <= fact.StageAck && (!r.ready.IsZero() || e.Time.Sub(r.Start) > osTime)
+}
+
+// observe adds an event.
+func (r *running) observe(e *fact.Event) {
+	if e.Stage == fact.StageDiscover {
+		r.discovered(e)
+	}
+	if r.Start.IsZero() || e.Time.Before(r.Start) {
+		r.Start = e.Time
+	}
+	if end := e.Time.Add(max(e.Duration, 0)); end.After(r.Last) {
+		r.Last = end
+	}
+	if e.Node != "" {
+		r.Node = e.Node
+	}
+	if e.Revision != "" && r.pinned == "" {
+		r.Revision = e.Revision
+	}
+	r.Client = max(r.Client, e.Client)
+	r.Bytes += e.Bytes
+	if reached(e) {
+		r.Stage = max(r.Stage, e.Stage)
+	}
+	if e.Stage == fact.StageLoader && e.Result == fact.OK {
+		r.loaded = true
+	}
+	if e.Stage == fact.StageScript && e.Result == fact.OK && e.Bytes > 0 {
+		if r.scripted {
+			r.Retries++
+		}
+		r.scripted = true
+	}
+	r.step(e)
+}
+
+// reached reports whether the machine got as far as the event's stage: what it asks for by itself counts, and so does an
+// answer that it got, even in part.
+func reached(e *fact.Event) bool { return e.Result != fact.Refused || e.Stage <= fact.StageRequest }
+
+func (r *running) discovered(e *fact.Event) {
+	if r.client == fact.ClientIPXE && e.Client == fact.ClientIPXE && !slices.Contains(r.xids, e.Xid) && r.chains() {
+		r.chained = true
+	}
+	if e.Client != r.client || !slices.Contains(r.xids, e.Xid) {
+		r.loaded = false
+	}
+	if !slices.Contains(r.xids, e.Xid) {
+		if len(r.xids) == mostSeenXids {
+			r.xids = slices.Delete(r.xids, 0, 1)
+		}
+		r.xids = append(r.xids, e.Xid)
+	}
+	r.client, r.heard = e.Client, e.Time
+}
+
+func (r *running) step(e *fact.Event) {
+	if e.Stage == fact.StageNone {
+		return
+	}
+	i, found := slices.BinarySearchFunc(r.Steps, e.Stage, func(s Step, st fact.Stage) int { return int(s.Stage) - int(st) })
+	if !found {
+		r.Steps = slices.Insert(r.Steps, i, Step{Stage: e.Stage, First: e.Time, Last: e.Time})
+	}
+	s := &r.Steps[i]
+	if e.Time.Before(s.First) {
+		s.First = e.Time
+	}
+	if e.Time.After(s.Last) {
+		s.Last = e.Time
+	}
+	s.Count++
+	if e.Result == fact.Refused || e.Result == fact.Failed {
+		s.Bad++
+	}
+	s.Bytes += e.Bytes
+	s.Duration += e.Duration
+}
+
+// admit takes over what Script decided, now or in an earlier process.
+func (r *running) admit(e *entry) {
+	r.hashes = append(r.hashes, e.Hash)
+	if len(r.hashes) > mostTokens {
+		r.hashes = r.hashes[1:]
+	}
+	r.pin(e)
+}
+
+func (r *running) pin(e *entry) {
+	r.addr, r.pinned, r.Revision = e.Addr, e.Revision, e.Revision
+	if e.Node != "" {
+		r.Node = e.Node
+	}
+	if r.Start.IsZero() {
+		r.Start = e.Time
+	}
+	if e.Time.After(r.Last) {
+		r.Last = e.Time
+	}
+}
+
+// arrive notes that the machine is ready.
+func (r *running) arrive(at time.Time) {
+	r.ready, r.Stage = at, fact.StageReady
+	if at.After(r.Last) {
+		r.Last = at
+	}
+}

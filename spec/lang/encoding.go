@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"net/url"
 	"strings"
 	"unicode/utf8"
@@ -90,7 +91,9 @@ func decodeJSON(src string) (cty.Value, error) {
 		return cty.NilVal, err
 	}
 	v, err := stdlib.JSONDecode(cty.StringVal(src))
-	if err != nil {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return cty.NilVal, errors.New("the JSON text ends too early")
+	} else if err != nil {
 		return cty.NilVal, err
 	}
 	return v, checkData(v)

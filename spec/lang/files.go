@@ -192,6 +192,9 @@ func (t *tree) glob(dir, pattern string) ([]cty.Value, error) {
 		if seen++; seen > 100_000 {
 			return fmt.Errorf("there are more than 100000 files below it")
 		}
+		if d.IsDir() && d.Name() == ".git" {
+			return fs.SkipDir
+		}
 		rel := strings.TrimPrefix(strings.TrimPrefix(p, root), "/")
 		if root == "." {
 			rel = p

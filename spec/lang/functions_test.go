@@ -1,43 +1,91 @@
 package lang
 
 import (
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 	"testing/fstest"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
+	"github.com/rogpeppe/go-internal/txtar"
 	"github.com/zclconf/go-cty/cty"
+
+	"hostler/render/fact"
 )
 
-// eval evaluates an expression with every function, and gives its value as JSON, or its error.
-func eval(t testing.TB, files fstest.MapFS, src string) string {
+var update = flag.Bool("update", false, "rewrite the expected results in testdata")
+
+// TestFunctions evaluates the expressions of testdata/*.txtar against the files that stand beside them.
+func TestFunctions(t *testing.T) {
+	archives, err := filepath.Glob("testdata/*.txtar")
+	if err != nil || len(archives) == 0 {
+		t.Fatal("no cases", err)
+	}
+	called := map[string]bool{}
+	for _, name := range archives {
+		t.Run(strings.TrimSuffix(filepath.Base(name), ".txtar"), func(t *testing.T) {
+			a, err := txtar.ParseFile(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			files := fstest.MapFS{}
+			for _, f := range a.Files[1:] {
+				files[f.Name] = &fstest.MapFile{Data: f.Data}
+			}
+			var got strings.Builder
+			for _, line := range strings.Split(string(a.Files[0].Data), "\n") {
+				if src, ok := strings.CutPrefix(line, "> "); ok {
+					fmt.Fprintf(&got, "> %s\n%s\n", src, eval(t, files, src, called))
+				}
+			}
+			if *update {
+				a.Files[0].Data = []byte(got.String())
+				if err := os.WriteFile(name, txtar.Format(a), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if d := cmp.Diff(string(a.Files[0].Data), got.String()); d != "" {
+				t.Error(d)
+			}
+		})
+	}
+	for name := range Functions(fstest.MapFS{}) {
+		if !called[name] {
+			t.Errorf("no case calls %s", name)
+		}
+	}
+}
+
+// eval gives the value of an expression as JSON with late values visible, or its error.
+func eval(t testing.TB, files fstest.MapFS, src string, called map[string]bool) string {
 	t.Helper()
 	expr, diags := hclsyntax.ParseExpression([]byte(src), "x", hcl.InitialPos)
 	if diags.HasErrors() {
-		t.Fatalf("%s: %s", src, diags)
+		return "syntax: " + diags[0].Detail
 	}
+	_ = hclsyntax.VisitAll(expr, func(n hclsyntax.Node) hcl.Diagnostics {
+		if c, ok := n.(*hclsyntax.FunctionCallExpr); ok {
+			called[c.Name] = true
+		}
+		return nil
+	})
 	v, diags := expr.Value(&hcl.EvalContext{Functions: Functions(files)})
 	if diags.HasErrors() {
-		return "error: " + diags[0].Detail
+		return "error: " + fact.Text(diags[0].Detail).String()
 	}
-	if v.IsNull() {
-		return "null"
-	}
-	s, err := encodeJSON(v)
-	if err != nil {
-		t.Fatalf("%s: %s", src, err)
-	}
-	_ = cty.NilVal
-	return s
+	return show(t, v)
 }
 
-func TestSmoke(t *testing.T) {
-	for _, s := range []string{
-		`cidrsubnets("10.0.0.0/8", 8, 8, 16)`, `hostlist("c[001-003,5],x")`, `hostfold(hostlist("c[001-128,200],x1,x2,login"))`,
-		`kargs("console=tty0 console=ttyS1 quiet a=\"b c\"")`, `url("kernel")`, `upper(url("x"))`, `yamldecode("a: [1,2]")`, `yamlencode({a="b"})`, `jsonencode({a=url("x")})`,
-		`distinct(["a","b","a"])`, `tabledecode("m.csv")`, `templatestring("a $${x} %{ for y in z }$${y},%{ endfor }", {x=1,z=[1,2]})`,
-		`templatefile("x.gotmpl", {a = [1,2]})`, `setproduct([1,2],["a"])`, `yamlencode({a=url("x")})`, `format("%5000d", 1)`,
-	} {
-		t.Log(s, "=>", eval(t, fstest.MapFS{"m.csv": {Data: []byte("a,b\n1,2\n")}, "x.gotmpl": {Data: []byte(`{{range .a}}{{.}};{{end}}`)}}, s))
+func show(t testing.TB, v cty.Value) string {
+	t.Helper()
+	s, err := encodeJSON(v)
+	if err != nil {
+		t.Fatal(err)
 	}
+	return fact.Text(s).String()
 }

@@ -151,6 +151,12 @@ func early2(f func(a, b string) bool) func(a, b string) (bool, error) {
 	}
 }
 
+// quote writes a double-quoted string, as JSON, YAML and most configuration languages read it. Late values inside stay.
+func (m *meter) quote(s string) (string, error) {
+	q := restoreLate(strconv.Quote(s), `\x00`)
+	return q, m.add(len(q))
+}
+
 func (m *meter) json(v any) (string, error) {
 	b, err := json.Marshal(v)
 	if err != nil {
@@ -229,6 +235,8 @@ func (m *meter) printf(format string, args ...any) (string, error) {
 			b.WriteString(strings.TrimSuffix(verb, "%"))
 		case len(args) == 0:
 			return "", fmt.Errorf("printf has no argument for %s", verb)
+		case !strings.ContainsAny(verb[len(verb)-1:], "sv") && isLate(fmt.Sprint(args[0])):
+			return "", fmt.Errorf("%s: %w", verb, errLate)
 		default:
 			fmt.Fprintf(&b, verb, args[0])
 			args = args[1:]

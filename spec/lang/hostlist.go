@@ -3,7 +3,7 @@ package lang
 import (
 	"errors"
 	"fmt"
-	"sort"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -151,83 +151,96 @@ func expandNumbers(s string, most int) ([]string, error) {
 	return out, nil
 }
 
-// FoldHosts is the reverse of hostlist: names that differ only in their last number share a bracket. Names are sorted
-// naturally, and repeated ones are written once.
+// FoldHosts is the reverse of hostlist: names that differ only in their last number share a bracket. Names are in natural
+// order, and repeated ones are written once.
 func FoldHosts(names []string) string {
-	names = append([]string(nil), names...)
-	sort.Slice(names, func(i, j int) bool { return NaturalLess(names[i], names[j]) })
-	var out []string
-	for i := 0; i < len(names); {
-		h, ok := splitHost(names[i])
-		runs, j := []numberRun{{h.number, h.number}}, i+1
-		for ; ok && j < len(names); j++ {
-			next, ok := splitHost(names[j])
-			last := &runs[len(runs)-1]
-			if !ok || next.prefix != h.prefix || next.suffix != h.suffix || !sameWidth(h, next) {
-				break
-			}
-			switch next.number {
-			case last.hi:
-			case last.hi + 1:
-				last.hi++
-			default:
-				runs = append(runs, numberRun{next.number, next.number})
-			}
+	names = slices.Compact(slices.SortedFunc(slices.Values(names), func(a, b string) int {
+		switch {
+		case a == b:
+			return 0
+		case NaturalLess(a, b):
+			return -1
 		}
-		out = append(out, h.fold(names[i], runs))
-		for ; j < len(names) && names[j] == names[j-1]; j++ {
-			continue
+		return 1
+	}))
+	hosts := make([]numberedHost, len(names))
+	padded := map[numberedHost]bool{} // prefix, suffix and width, where a number begins with zero
+	for i, n := range names {
+		hosts[i] = splitHost(n)
+		if d := hosts[i].digits; len(d) > 1 && d[0] == '0' {
+			padded[hosts[i].family(len(d))] = true
 		}
-		i = j
+	}
+	folds := map[numberedHost]*hostFold{}
+	var order []*hostFold
+	for i, h := range hosts {
+		width := len(h.digits)
+		if !padded[h.family(width)] {
+			width = 1
+		}
+		f := folds[h.family(width)]
+		if f == nil || h.digits == "" {
+			f = &hostFold{name: names[i], host: h, width: width}
+			folds[h.family(width)] = f
+			order = append(order, f)
+		}
+		f.numbers = append(f.numbers, h.number)
+	}
+	out := make([]string, len(order))
+	for i, f := range order {
+		out[i] = f.String()
 	}
 	return strings.Join(out, ",")
 }
 
-// numberedHost is a name around its last number.
+// numberedHost is a name around its last number. Without one, it is all prefix and has no digits.
 type numberedHost struct {
 	prefix, digits, suffix string
 	number                 uint64
 }
 
-type numberRun struct{ lo, hi uint64 }
-
-func splitHost(name string) (numberedHost, bool) {
-	end := len(name)
-	for end > 0 && (name[end-1] < '0' || name[end-1] > '9') {
-		end--
-	}
+func splitHost(name string) numberedHost {
+	end := strings.LastIndexAny(name, "0123456789") + 1
 	start := end
 	for start > 0 && name[start-1] >= '0' && name[start-1] <= '9' {
 		start--
 	}
-	n, err := strconv.ParseUint(name[start:end], 10, 32)
+	n, err := strconv.ParseUint(name[start:end], 10, 64)
 	if err != nil || strings.ContainsAny(name, "[],") || end-start > 9 {
-		return numberedHost{prefix: name}, false
+		return numberedHost{prefix: name}
 	}
-	return numberedHost{name[:start], name[start:end], name[end:], n}, true
+	return numberedHost{name[:start], name[start:end], name[end:], n}
 }
 
-// sameWidth reports whether two numbers can stand in one bracket: both are written as wide as the first, or neither is padded.
-func sameWidth(a, b numberedHost) bool {
-	if len(a.digits) == len(b.digits) {
-		return true
-	}
-	return a.digits[0] != '0' && b.digits[0] != '0' && a.number != 0 && b.number != 0
+// family is what hosts of one bracket have in common.
+func (h numberedHost) family(width int) numberedHost {
+	return numberedHost{prefix: h.prefix, suffix: h.suffix, number: uint64(width)}
 }
 
-func (h numberedHost) fold(name string, runs []numberRun) string {
-	if len(runs) == 1 && runs[0].lo == runs[0].hi {
-		return name
+// hostFold is one bracket: names with the same text around a number. The numbers ascend.
+type hostFold struct {
+	name    string // the first
+	host    numberedHost
+	width   int
+	numbers []uint64
+}
+
+func (f *hostFold) String() string {
+	if len(f.numbers) == 1 {
+		return f.name
 	}
 	var parts []string
-	for _, r := range runs {
-		lo := fmt.Sprintf("%0*d", len(h.digits), r.lo)
-		switch r.hi {
-		case r.lo:
-			parts = append(parts, lo)
-		default:
-			parts = append(parts, lo+"-"+fmt.Sprintf("%0*d", len(h.digits), r.hi))
+	for i := 0; i < len(f.numbers); {
+		j := i
+		for j+1 < len(f.numbers) && f.numbers[j+1] == f.numbers[j]+1 {
+			j++
 		}
+		part := fmt.Sprintf("%0*d", f.width, f.numbers[i])
+		if j > i {
+			part += fmt.Sprintf("-%0*d", f.width, f.numbers[j])
+		}
+		parts = append(parts, part)
+		i = j + 1
 	}
-	return h.prefix + "[" + strings.Join(parts, ",") + "]" + h.suffix
+	return f.host.prefix + "[" + strings.Join(parts, ",") + "]" + f.host.suffix
 }

@@ -59,11 +59,7 @@ func HasLate(v cty.Value) bool {
 		return false
 	}
 	for it := v.ElementIterator(); it.Next(); {
-		k, e := it.Element()
-		if e.RawEquals(k) && t.IsSetType() {
-			k = cty.NullVal(cty.String)
-		}
-		if HasLate(k) || HasLate(e) {
+		if k, e := it.Element(); HasLate(k) || HasLate(e) {
 			return true
 		}
 	}

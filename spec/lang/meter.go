@@ -20,7 +20,7 @@ type meter struct {
 	work  int
 }
 
-// meterName cannot be written by an author: it is not an identifier of either engine.
+// meterName is no identifier of HCL, so that no author can write it.
 const meterName = "hostler step"
 
 func (m *meter) step() error {

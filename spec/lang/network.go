@@ -227,9 +227,10 @@ func cidrSubnetsFunc() function.Function {
 				}
 				length, over := p.Bits()+bits, false
 				if current == nil {
-					current, _ = cidr.PreviousSubnet(&net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(length, p.Addr().BitLen())}, length)
+					current = &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(length, p.Addr().BitLen())}
+				} else {
+					current, over = cidr.NextSubnet(current, length)
 				}
-				current, over = cidr.NextSubnet(current, length)
 				if over || !p.Contains(addrOf(current.IP)) {
 					return fail(function.NewArgErrorf(i+1, "%s has no room left for a /%d", p, length))
 				}

@@ -233,7 +233,7 @@ func diagError(diags hcl.Diagnostics) error {
 		if d.Severity != hcl.DiagError {
 			continue
 		}
-		text := strings.Join(strings.Fields(d.Summary+": "+d.Detail), " ")
+		text := strings.TrimSuffix(strings.Join(strings.Fields(d.Summary+": "+d.Detail), " "), ".")
 		if d.Subject != nil {
 			return fmt.Errorf("%s:%d: %s", d.Subject.Filename, d.Subject.Start.Line, text)
 		}

@@ -92,7 +92,7 @@ func (p *parser) checkRequired(b *body, diags hcl.Diagnostics) {
 	for _, a := range b.schema.Attrs {
 		if a.Required && b.attrs[a.Name] == nil {
 			p.rep.err("missing-attribute", spot{Range: b.at}, "Missing attribute",
-				fmt.Sprintf("The %s block needs %s: %s", b.schema.Type, a.Name, a.Doc))
+				fmt.Sprintf("%s block needs %s. %s", capital(article(b.schema.Type)), a.Name, a.Doc))
 		}
 	}
 }
@@ -107,18 +107,20 @@ func (p *parser) shapeErrors(schema *Block, diags hcl.Diagnostics) {
 				later = laterBlocks()
 			}
 			if slices.Contains(later, name) {
-				what := "top level of a spec"
+				where := "a spec"
 				if schema.Type != "" {
-					what = schema.Type + " block"
+					where = article(schema.Type) + " block"
 				}
 				p.rep.err("not-in-this-version", spot{Range: *d.Subject}, "Not in this version",
-					fmt.Sprintf("The language knows %q at the %s, but this version of hostler does not do it yet. Remove it.", name, what))
+					fmt.Sprintf("The language has %q in %s, but this version of hostler does not do it yet. Remove it.", name, where))
 				continue
 			}
 		}
 		p.rep.hcl(hcl.Diagnostics{d}, spot{})
 	}
 }
+
+func capital(s string) string { return strings.ToUpper(s[:1]) + s[1:] }
 
 func (p *parser) textAt(r hcl.Range) string {
 	s := p.rep.sources[r.Filename]

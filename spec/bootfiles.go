@@ -9,11 +9,15 @@ import (
 	"strings"
 
 	"hostler/render/fact"
+	"hostler/spec/lang"
 )
 
 // header reads the spec block.
 func (p *parser) header() {
 	b := p.spec
+	if b == nil && !p.whole {
+		return // it may be in a file that could not be read
+	}
 	if b == nil {
 		p.rep.add(Diagnostic{Severity: Error, Code: "missing-spec-block", Summary: "No spec block",
 			Detail: "The spec does not say which version of the language it is written in. Add: spec { language = 1 }"})
@@ -216,7 +220,7 @@ func (p *parser) template(in *instance) {
 		p.rep.err("template-text", in.spot(b.at), "Template without a text", fmt.Sprintf("template.%s needs one of source, a file, and content, a text.", in.name))
 	case content != nil:
 		t.Source, _ = in.text(b, "content")
-		t.File = b.at.Filename
+		t.File = "template." + in.name
 	default:
 		p.templateFile(in, &t)
 	}
@@ -227,6 +231,11 @@ func (p *parser) template(in *instance) {
 			t.Vars = append(t.Vars, s.Vars...)
 		}
 	}
+	parsed, err := lang.ParseTemplate(t.File, t.Kind, t.Engine, t.Source)
+	if err != nil {
+		p.rep.err("template-error", in.spot(b.at), "Template has a mistake", fmt.Sprintf("template.%s does not read: %s.", t.Name, err))
+	}
+	p.templates[t.Name] = parsed
 	p.fleet.Templates = append(p.fleet.Templates, t)
 }
 

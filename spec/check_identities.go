@@ -110,9 +110,9 @@ func (p *parser) checkSettings(s *Settings, image string, at func(path string) s
 		p.checkLate(fact.Text(strings.ReplaceAll(v.JSON, `\u0000`, "\x00")), image, placeSpot(v.Place), "variable "+v.Name)
 	}
 	if l := s.Lease; l.Max != 0 && l.Default > l.Max {
-		p.rep.err("lease-times", at("lease.default"), "Lease times contradict", fmt.Sprintf("The default lease time %s is longer than the longest, %s.", l.Default, l.Max))
+		p.rep.err("lease-times", at("lease.default"), "Lease times contradict", fmt.Sprintf("The default lease time %s is longer than the longest, %s.", durationText(l.Default), durationText(l.Max)))
 	} else if l.Min > l.Default && l.Default != 0 {
-		p.rep.err("lease-times", at("lease.min"), "Lease times contradict", fmt.Sprintf("The shortest lease time %s is longer than the default, %s.", l.Min, l.Default))
+		p.rep.err("lease-times", at("lease.min"), "Lease times contradict", fmt.Sprintf("The shortest lease time %s is longer than the default, %s.", durationText(l.Min), durationText(l.Default)))
 	}
 }
 

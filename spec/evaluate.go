@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"sort"
+	"strings"
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/ext/typeexpr"
@@ -60,17 +61,17 @@ func (p *parser) ensure(u *unit, from hcl.Range) {
 
 func (p *parser) cycle(u *unit, from hcl.Range) {
 	loop := p.stack[slices.Index(p.stack, u):]
-	text := ""
+	text := loop[0].String() + " needs itself"
 	var places []Related
-	for _, x := range loop {
-		text += fmt.Sprintf("%s needs ", x)
-		places = append(places, related(x.String()+" is declared here.", spot{Range: x.at}))
-	}
-	if len(loop) == 1 {
-		text += "itself"
-		places = nil
-	} else {
-		text += loop[0].String()
+	if len(loop) > 1 {
+		text = loop[0].String()
+		for _, x := range append(loop[1:len(loop):len(loop)], loop[0]) {
+			text += " needs " + x.String() + ", which"
+		}
+		text = strings.TrimSuffix(text, ", which")
+		for _, x := range loop {
+			places = append(places, related(x.String()+" is declared here.", spot{Range: x.at}))
+		}
 	}
 	p.rep.err("dependency-cycle", spot{Range: from}, "Dependency cycle", text+". Break the circle: one of them must be written out.", places...)
 }

@@ -76,38 +76,26 @@ func labelMap(ls []Label) map[string]any {
 
 // nodeTexts executes the templates of every node, and keeps their digests.
 func (p *parser) nodeTexts() {
-	parsed := map[string]*lang.Template{}
-	for i := range p.fleet.Templates {
-		t := &p.fleet.Templates[i]
-		lt, err := lang.ParseTemplate(t.File, t.Kind, t.Engine, t.Source)
-		if err != nil {
-			p.rep.err("template-error", placeSpot(t.Place), "Template has a mistake", fmt.Sprintf("template.%s does not read: %s.", t.Name, err))
-			continue
-		}
-		parsed[t.Name] = lt
-	}
-	if len(parsed) == 0 {
+	if len(p.templates) == 0 {
 		return
 	}
 	for i := range p.fleet.Nodes {
 		n := &p.fleet.Nodes[i]
 		s := p.fleet.Effective(n)
 		for _, name := range s.templates() {
-			if parsed[name] != nil {
-				p.nodeText(n, parsed[name], name, s.Vars)
-			}
+			p.nodeText(n, name, s.Vars)
 		}
 	}
 }
 
-func (p *parser) nodeText(n *Node, parsed *lang.Template, name string, vars []Var) {
+func (p *parser) nodeText(n *Node, name string, vars []Var) {
 	i := slices.IndexFunc(p.fleet.Templates, func(t Template) bool { return t.Name == name })
 	t := &p.fleet.Templates[i]
-	text, err := p.fleet.execute(parsed, t, vars, n)
+	text, err := p.fleet.execute(p.templates[name], t, vars, n)
 	if err != nil {
-		at := placeSpot(t.Place)
-		p.rep.err("template-error", at, "Template does not execute", fmt.Sprintf("template.%s, executed for %s: %s.", name, n.Address, err),
-			Related{Text: "The node is here.", Place: n.Place})
+		p.rep.addUpTo(1, Diagnostic{Severity: Error, Code: "template-error", Summary: "Template does not execute", Place: &t.Place,
+			Detail:  fmt.Sprintf("template.%s, executed for %s: %s.", name, n.Address, err),
+			Related: []Related{{Text: "The node is here.", Place: n.Place}}})
 		return
 	}
 	if image := p.fleet.Profiles[n.Profile].Image; image != "" {

@@ -187,7 +187,7 @@ func (p *parser) ambiguities(groups []string, layers map[string]*layer) []ambigu
 				old := layers["group."+prev].find(e.path)
 				delete(found, e.path)
 				if !p.groups[g].ancestors[prev] && (old.text != e.text || old.action != e.action) {
-					found[e.path] = ambiguity{e.path, *old, e, prev, g}
+					found[e.path] = ambiguity{e.path, *old, e, layers["group."+prev].name, l.name}
 				}
 			}
 			last[e.path] = g
@@ -211,7 +211,7 @@ func (p *parser) reportAmbiguities(pr *profile) {
 			say = p.rep.err
 		}
 		say("ambiguous-layer", a.won.at, "Ambiguous layers",
-			fmt.Sprintf("group.%s and group.%s both set %s, and neither inherits from the other. group.%s wins because it is listed later. Set %s in one of them only, in a group that inherits both, or in the node.",
+			fmt.Sprintf("%s and %s both set %s, and neither inherits from the other. %s wins because it is listed later. Set %s in one of them only, in a group that inherits both, or in the node.",
 				a.first, a.last, a.path, a.last, a.path), related("The other value is here.", a.weak.at))
 	}
 }

@@ -28,7 +28,7 @@ func (p *parser) allLayers() {
 		for _, in := range p.all(kind) {
 			s := *in.scope
 			s.self = &anyone
-			p.layers[kind+"."+in.name] = s.settings(in.body, kind+"."+in.name)
+			p.layers[kind+"."+in.name] = s.settings(in.body, in.owner)
 		}
 	}
 	for _, in := range p.all("group") {
@@ -45,7 +45,7 @@ func (p *parser) expand(g *group, path []string) []string {
 	if g.chain != nil {
 		return g.chain
 	}
-	path = append(path, "group."+g.in.name)
+	path = append(path, g.in.owner)
 	if g.visiting {
 		p.rep.err("dependency-cycle", g.in.spot(g.in.body.attrs["inherits"].at()), "Dependency cycle",
 			fmt.Sprintf("%s: a group cannot inherit from itself. Break the circle.", strings.Join(path[slices.Index(path, path[len(path)-1]):], " inherits ")))
@@ -151,6 +151,7 @@ func (p *parser) finishProfiles() {
 			s.Unknown = p.profile(s.Name, []string{s.UnknownGroup}, "").index
 		}
 	}
+	p.fleet.Nodes = make([]Node, 0, len(p.nodeList))
 	for _, n := range p.nodeList {
 		n.Node.Profile = n.profile.index
 		p.fleet.Nodes = append(p.fleet.Nodes, n.Node)

@@ -48,17 +48,24 @@ func (p *parser) nodes() {
 }
 
 func (p *parser) node(u *unit, s *scope, name string) {
-	b := u.body
+	if n, ok := p.readNode(u.body, s, name); ok {
+		p.nodeList = append(p.nodeList, n)
+	} else {
+		p.dropped = s.owner
+	}
+}
+
+func (p *parser) readNode(b *body, s *scope, name string) (*nodeSource, bool) {
 	if b.attrs["name"] != nil {
 		text, ok := s.str(b, "name")
 		if !ok {
-			return
+			return nil, false
 		}
 		name = text
 	}
 	n := &nodeSource{scope: s, body: b, Node: Node{Name: fact.NodeName(name), Address: s.owner, Place: s.spot(b.at).place()}}
 	if !p.goodName(name, "node", n.at("name")) {
-		return
+		return nil, false
 	}
 	n.Labels, n.IDs = s.labelList(b, "labels"), s.labelList(b, "ids")
 	n.UUID = s.uuid(b)
@@ -70,10 +77,10 @@ func (p *parser) node(u *unit, s *scope, name string) {
 	}
 	listed, ok := s.refs(b, "groups", "group")
 	if !p.interfaces(n) || !ok {
-		return
+		return nil, false
 	}
 	p.nodeSettings(n, listed)
-	p.nodeList = append(p.nodeList, n)
+	return n, true
 }
 
 var uuidForm = regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$`)
@@ -167,28 +174,37 @@ func (p *parser) nic(n *nodeSource, b *body, name, subnet string) (Interface, bo
 	if own, ok := s.ref(b, "subnet", "subnet"); ok {
 		i.Subnet = own
 	}
-	text, ok := s.str(b, "mac")
-	if !ok {
-		if a := b.attrs["mac"]; a != nil && a.settled && a.val.IsNull() {
-			p.rep.err("node-without-mac", s.spot(a.at()), "Node without a MAC", fmt.Sprintf("The mac of %s is null, so no machine can be recognised as it.", n.Address))
-		}
-		return i, false
-	}
-	mac, err := fact.ParseMAC(text)
-	if err != nil || mac.IsZero() || mac[0]&1 != 0 {
-		why := "is not a MAC address such as 52:54:00:12:34:56"
-		if err == nil {
-			why = "is not the address of one machine"
-		}
-		p.rep.err("bad-mac", s.spot(b.attrs["mac"].at()), "Not a MAC address", fmt.Sprintf("The mac of %s, %q, %s.", n.Address, short(text), why))
-		ok = false
-	}
-	i.MAC = mac
-	if i.Addr, _ = s.addr(b, "address"); b.attrs["address"] == nil {
-		i.Addr = netip.Addr{}
-	}
+	var ok bool
+	i.MAC, ok = p.mac(n, b)
+	i.Addr, _ = s.addr(b, "address")
 	i.Hostname = p.hostname(n, b, &i)
 	return i, ok
+}
+
+func (p *parser) mac(n *nodeSource, b *body) (fact.MAC, bool) {
+	a := b.attrs["mac"]
+	if a == nil {
+		return fact.MAC{}, false // reported as a missing attribute
+	}
+	s := n.scope
+	if v := s.eval(a); v.IsNull() {
+		p.rep.err("node-without-mac", s.spot(a.at()), "Node without a MAC", fmt.Sprintf("The mac of %s is null, so no machine can be recognised as it.", n.Address))
+		return fact.MAC{}, false
+	}
+	text, ok := s.str(b, "mac")
+	if !ok {
+		return fact.MAC{}, false
+	}
+	mac, err := fact.ParseMAC(text)
+	if err == nil && !mac.IsZero() && mac[0]&1 == 0 {
+		return mac, true
+	}
+	why := "is not a MAC address such as 52:54:00:12:34:56"
+	if err == nil {
+		why = "is not the address of one machine"
+	}
+	p.rep.err("bad-mac", s.spot(a.at()), "Not a MAC address", fmt.Sprintf("The mac of %s, %q, %s.", n.Address, short(text), why))
+	return mac, false
 }
 
 func (p *parser) hostname(n *nodeSource, b *body, i *Interface) string {

@@ -8,6 +8,8 @@ import (
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/zclconf/go-cty/cty/function"
+
+	"hostler/spec/lang"
 )
 
 // Input is what Parse reads.
@@ -29,6 +31,7 @@ type parser struct {
 	stack  []*unit                     // units being evaluated, for cycles
 	ctx    *hcl.EvalContext            // everything that can be named, once all of it is evaluated
 	strict bool                        // strict_layers
+	whole  bool                        // every file could be read
 
 	spec, defaults *body
 	fleet          *Fleet
@@ -37,18 +40,22 @@ type parser struct {
 	patterns       map[string]string // of host names, by subnet
 	subnetByName   map[string]int    // index into fleet.Subnets
 	subnetList     []subnetSource    // parallel to fleet.Subnets
+	templates      map[string]*lang.Template
 	nodeList       []*nodeSource
+	dropped        string // a node that is not in nodeList; its mistake must have been reported
 	groups         map[string]*group
 	profiles       map[string]*profile
 }
 
 // Parse evaluates and checks a spec. The fleet is nil if, and only if, the diagnostics have errors.
 func Parse(in Input) (*Fleet, Diagnostics) {
-	p := &parser{in: in, rep: newReport(), units: map[string]map[string]*unit{}, fleet: &Fleet{Language: 1},
+	p := &parser{in: in, rep: newReport(in.Files), units: map[string]map[string]*unit{}, fleet: &Fleet{Language: 1},
 		layers: map[string]*layer{}, groups: map[string]*group{}, profiles: map[string]*profile{},
-		patterns: map[string]string{}, subnetByName: map[string]int{}}
+		patterns: map[string]string{}, subnetByName: map[string]int{}, templates: map[string]*lang.Template{}}
 	p.funcs = p.functions()
-	p.declare(p.read())
+	files, whole := p.read()
+	p.whole = whole
+	p.declare(files)
 	p.evaluate()
 	p.header()
 	p.bootFiles()
@@ -65,6 +72,9 @@ func Parse(in Input) (*Fleet, Diagnostics) {
 	ds := p.rep.finish()
 	if ds.HasErrors() {
 		return nil, ds
+	}
+	if p.dropped != "" {
+		panic("spec: " + p.dropped + " was left out without a diagnostic")
 	}
 	return p.fleet, ds
 }

@@ -3,6 +3,7 @@ package spec
 import (
 	"cmp"
 	"fmt"
+	"io/fs"
 	"slices"
 	"strings"
 
@@ -11,9 +12,12 @@ import (
 	"hostler/spec/lang"
 )
 
-// maxOfKind bounds how many diagnostics of one code are shown: one mistake repeated in every row of a table must not
-// bury the others.
-const maxOfKind = 50
+// Bounds on what is shown: one mistake repeated in every row of a table, or for every node of a group, must not bury the
+// others.
+const (
+	maxOfKind  = 50 // of one code
+	maxAtPlace = 3  // of one code at one place
+)
 
 // spot is where something stands while parsing: a range of a file and, if its values came from a table, the row.
 type spot struct {
@@ -28,11 +32,12 @@ func (s spot) place() Place {
 
 // report collects diagnostics, folds those with one cause, and gives them source lines.
 type report struct {
+	files   fs.FS
 	sources map[string]*source
 	ds      []Diagnostic
-	byPlace map[placeKey]int // index into ds of the first of a kind at a place
-	more    map[int]int      // how many more there are of that one
-	kinds   map[string]int   // how many of a code
+	byPlace map[placeKey][]int // indexes into ds of those of a kind at a place
+	more    map[int]int        // how many more there are of that one
+	kinds   map[string]int     // how many of a code
 	errors  int
 }
 
@@ -41,13 +46,15 @@ type placeKey struct {
 	Place
 }
 
-func newReport() *report {
-	return &report{sources: map[string]*source{}, byPlace: map[placeKey]int{}, more: map[int]int{}, kinds: map[string]int{}}
+func newReport(files fs.FS) *report {
+	return &report{files: files, sources: map[string]*source{}, byPlace: map[placeKey][]int{}, more: map[int]int{}, kinds: map[string]int{}}
 }
 
-// add records a diagnostic. The same mistake at the same place, as it is found again for each of many nodes, is counted,
-// not repeated.
-func (r *report) add(d Diagnostic) {
+// add records a diagnostic. Mistakes of one kind at one place, as they are found again for each of many nodes, are shown
+// maxAtPlace times and then counted.
+func (r *report) add(d Diagnostic) { r.addUpTo(maxAtPlace, d) }
+
+func (r *report) addUpTo(most int, d Diagnostic) {
 	if d.Severity == Error {
 		r.errors++
 	}
@@ -55,19 +62,18 @@ func (r *report) add(d Diagnostic) {
 	if d.Place != nil {
 		key.Place = *d.Place
 	}
-	if i, ok := r.byPlace[key]; ok && d.Place != nil {
-		if r.ds[i].Detail == d.Detail && r.ds[i].Address == d.Address {
-			return
-		}
-		if r.ds[i].Summary == d.Summary {
-			r.more[i]++
-			return
-		}
+	same := r.byPlace[key]
+	if d.Place != nil && slices.ContainsFunc(same, func(i int) bool { return r.ds[i].Detail == d.Detail }) {
+		return
+	}
+	if d.Place != nil && len(same) >= most {
+		r.more[same[len(same)-1]]++
+		return
 	}
 	if r.kinds[d.Code]++; r.kinds[d.Code] > maxOfKind {
 		return
 	}
-	r.byPlace[key] = len(r.ds)
+	r.byPlace[key] = append(same, len(r.ds))
 	r.ds = append(r.ds, d)
 }
 
@@ -82,7 +88,10 @@ func (r *report) warn(code string, at spot, summary, detail string, related ...R
 }
 
 // hcl records diagnostics of the hcl library. Their code is their summary.
-func (r *report) hcl(diags hcl.Diagnostics, at spot) {
+func (r *report) hcl(diags hcl.Diagnostics, at spot) { r.hclFor("", diags, at) }
+
+// hclFor is hcl for an expression that is evaluated for a node, and may go wrong in the same way for every other one.
+func (r *report) hclFor(node string, diags hcl.Diagnostics, at spot) {
 	for _, d := range diags {
 		out := Diagnostic{Severity: Error, Code: codeOf(d.Summary), Summary: d.Summary, Detail: d.Detail}
 		if d.Severity == hcl.DiagWarning {
@@ -96,7 +105,12 @@ func (r *report) hcl(diags hcl.Diagnostics, at spot) {
 			p := here.place()
 			out.Place = &p
 		}
-		r.add(out)
+		if node == "" {
+			r.add(out)
+			continue
+		}
+		out.Detail += " That is so for " + node + "."
+		r.addUpTo(1, out)
 	}
 }
 
@@ -118,7 +132,9 @@ func (r *report) finish() Diagnostics {
 			d.Snippet = r.snippet(*d.Place)
 		}
 		for j := range d.Related {
-			d.Related[j].Code, _ = r.line(d.Related[j].Place)
+			if s, line := r.source(d.Related[j].Place); s != nil {
+				d.Related[j].Code = s.line(line)
+			}
 		}
 	}
 	for code, n := range r.kinds {
@@ -151,29 +167,44 @@ func comparePlaces(a, b Diagnostic) int {
 		cmp.Compare(p.Table, q.Table), cmp.Compare(p.Row, q.Row), cmp.Compare(a.Code, b.Code), cmp.Compare(a.Detail, b.Detail))
 }
 
-// line gives the source line of a place: the table's row if there is one.
-func (r *report) line(p Place) (string, bool) {
+// source gives the text that a place is about, and its line there: the row of the table if there is one.
+func (r *report) source(p Place) (*source, int) {
 	if p.Row > 0 {
-		if s := r.sources[p.Table]; s != nil {
-			return s.line(p.Row), true
+		if s := r.load(p.Table); s != nil {
+			return s, p.Row
 		}
 	}
-	if s := r.sources[p.File]; s != nil {
-		return s.line(p.Line), true
-	}
-	return "", false
+	return r.sources[p.File], p.Line
 }
 
+// load gives the text of a table. It was decoded before, so that reading it again is as safe.
+func (r *report) load(name string) *source {
+	if s, ok := r.sources[name]; ok {
+		return s
+	}
+	r.sources[name] = nil
+	if text, why := readBounded(r.files, name); why == "" {
+		r.sources[name] = newSource(text)
+	}
+	return r.sources[name]
+}
+
+// snippet gives the line of a place: of a row of a table the whole row, in the block that asked for it.
 func (r *report) snippet(p Place) *Snippet {
-	s := r.sources[p.File]
+	s, line := r.source(p)
 	if s == nil {
 		return nil
 	}
-	out := &Snippet{Code: s.line(p.Line), Context: s.context(p.Line)}
-	out.Start = columnOffset(out.Code, p.Column)
+	out := &Snippet{Code: s.line(line)}
 	out.End = len(out.Code)
-	if p.EndLine == p.Line {
-		out.End = max(columnOffset(out.Code, p.EndColumn), out.Start)
+	if file := r.sources[p.File]; file != nil {
+		out.Context = file.context(p.Line)
+		if file == s {
+			out.Start = columnOffset(out.Code, p.Column)
+			if p.EndLine == p.Line {
+				out.End = max(columnOffset(out.Code, p.EndColumn), out.Start)
+			}
+		}
 	}
 	return out
 }

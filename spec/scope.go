@@ -5,7 +5,6 @@ import (
 	"strings"
 
 	"github.com/hashicorp/hcl/v2"
-	"github.com/hashicorp/hcl/v2/hclsyntax"
 	"github.com/zclconf/go-cty/cty"
 
 	"hostler/spec/lang"
@@ -17,7 +16,7 @@ type scope struct {
 	owner   string // address of the declaration, for messages
 	each    cty.Value
 	hasEach bool
-	self    *cty.Value // nil: self may not be used
+	self    *cty.Value // the node for evalSelf; unknown: every node at once
 	ctx     *hcl.EvalContext
 	table   string // of the element of for_each
 	row     int
@@ -90,6 +89,14 @@ func article(noun string) string {
 	return "a " + noun
 }
 
+// selfName names the node that self stands for, if it stands for one.
+func (s *scope) selfName(uses bool) string {
+	if !uses || !s.self.IsKnown() {
+		return ""
+	}
+	return "node " + s.self.GetAttr("name").AsString()
+}
+
 // context gives the names that an expression may use here.
 func (s *scope) context(a *attr) *hcl.EvalContext {
 	if s.p.ctx == nil { // not everything is evaluated yet
@@ -116,7 +123,12 @@ func (s *scope) context(a *attr) *hcl.EvalContext {
 
 // eval gives the value of an attribute, unknown after a mistake, which is reported. What depends on neither each nor
 // self is evaluated once.
-func (s *scope) eval(a *attr) cty.Value {
+func (s *scope) eval(a *attr) cty.Value { return s.evaluate(a, false) }
+
+// evalSelf is eval where self may be used: the node, or every node at once.
+func (s *scope) evalSelf(a *attr) cty.Value { return s.evaluate(a, s.self != nil) }
+
+func (s *scope) evaluate(a *attr, self bool) cty.Value {
 	switch {
 	case a.broken:
 		return cty.DynamicVal
@@ -127,19 +139,17 @@ func (s *scope) eval(a *attr) cty.Value {
 			fmt.Sprintf("%s uses each, but %s has no for_each.", a.name, s.owner))
 		a.broken = true
 		return cty.DynamicVal
-	case a.self && s.self == nil:
+	case a.self && !self:
 		s.p.rep.err("self-outside-settings", s.spot(a.at()), "No node here",
 			fmt.Sprintf("%s uses self, which is only known in kernel_args, vars and templates.", a.name))
-		a.broken = true
 		return cty.DynamicVal
 	}
 	ctx := s.context(a)
 	v, diags := a.expr.Value(ctx)
 	failed := diags.HasErrors()
 	if len(diags) > 0 {
-		s.p.rep.hcl(s.p.clearer(diags), s.spot(a.at()))
+		s.p.rep.hclFor(s.selfName(self && a.self), s.p.clearer(diags), s.spot(a.at()))
 	}
-	v, _ = v.UnmarkDeep()
 	if failed {
 		v = cty.DynamicVal
 	}
@@ -147,30 +157,4 @@ func (s *scope) eval(a *attr) cty.Value {
 		a.val, a.settled = v, true
 	}
 	return v
-}
-
-// clearer rewrites what the hcl library says of group[each.value.role] with a role that is no group.
-func (p *parser) clearer(diags hcl.Diagnostics) hcl.Diagnostics {
-	for i, d := range diags {
-		e, ok := d.Expression.(*hclsyntax.IndexExpr)
-		if !ok || d.Summary != "Invalid index" || d.EvalContext == nil {
-			continue
-		}
-		root, ok := e.Collection.(*hclsyntax.ScopeTraversalExpr)
-		if !ok || len(root.Traversal) != 1 {
-			continue
-		}
-		units, ok := p.units[root.Traversal.RootName()]
-		key, _ := e.Key.Value(d.EvalContext)
-		key, _ = key.UnmarkDeep()
-		if !ok || key.IsNull() || !key.IsKnown() || key.Type() != cty.String {
-			continue
-		}
-		c := *d
-		r := e.Range()
-		c.Summary, c.Subject = "Unknown "+root.Traversal.RootName(), &r
-		c.Detail = fmt.Sprintf("Nothing declares %s.%s.%s", root.Traversal.RootName(), key.AsString(), didYouMean(key.AsString(), sortedKeys(units)))
-		diags[i] = &c
-	}
-	return diags
 }

@@ -198,12 +198,13 @@ func (s *scope) leaseTimes(n *body, l *layer) {
 
 // mapPart is one element of kernel_args or vars.
 type mapPart struct {
-	key  string
-	val  cty.Value
-	attr *attr  // what to evaluate
-	pick string // the element of attr's value to take; empty: attr's value itself
-	late bool   // uses self, and the node is not known
-	at   spot
+	key   string
+	val   cty.Value
+	attr  *attr  // what to evaluate
+	pick  string // the element of attr's value to take; empty: attr's value itself
+	late  bool   // uses self, and the node is not known
+	at    spot   // of the value
+	keyAt spot   // of the key
 }
 
 // mapParts gives the elements of a map in the order of its keys. Of a map that is written out, each element is evaluated
@@ -216,7 +217,7 @@ func (s *scope) mapParts(b *body, name string) []mapPart {
 	if pairs, diags := hcl.ExprMap(a.expr); !diags.HasErrors() {
 		return s.writtenParts(a, pairs)
 	}
-	v := s.eval(a)
+	v := s.evalSelf(a)
 	late := a.self && s.anyNode()
 	if !v.IsKnown() {
 		if late && !a.broken {
@@ -238,7 +239,7 @@ func (s *scope) mapParts(b *body, name string) []mapPart {
 		if k.AsString() == rowKey {
 			continue
 		}
-		parts = append(parts, mapPart{key: k.AsString(), val: e, attr: a, pick: k.AsString(), late: late && !e.IsWhollyKnown(), at: s.spot(a.at())})
+		parts = append(parts, mapPart{key: k.AsString(), val: e, attr: a, pick: k.AsString(), late: late && !e.IsWhollyKnown(), at: s.spot(a.at()), keyAt: s.spot(a.at())})
 	}
 	return parts
 }
@@ -270,7 +271,7 @@ func (s *scope) writtenParts(a *attr, pairs []hcl.KeyValuePair) []mapPart {
 			continue
 		}
 		seen[key] = kv[0].at()
-		parts = append(parts, mapPart{key: key, val: s.eval(kv[1]), attr: kv[1], late: kv[1].self && s.anyNode(), at: s.spot(kv[1].at())})
+		parts = append(parts, mapPart{key: key, val: s.evalSelf(kv[1]), attr: kv[1], late: kv[1].self && s.anyNode(), at: s.spot(kv[1].at()), keyAt: s.spot(kv[0].at())})
 	}
 	return parts
 }
@@ -286,7 +287,7 @@ func (s *scope) setting(part mapPart, vars bool) (entry, bool) {
 	}
 	e := entry{path: path, action: Set, at: part.at}
 	if why := keyProblem(part.key, vars); why != "" {
-		s.p.rep.err("bad-key", part.at, "Bad key", fmt.Sprintf("The key %q of %s %s.", part.key, part.attr.name, why))
+		s.p.rep.err("bad-key", part.keyAt, "Bad key", fmt.Sprintf("The key %q of %s %s.", part.key, part.attr.name, why))
 		return e, false
 	}
 	switch {
@@ -377,7 +378,7 @@ func (l *lateSetting) evaluate(self *cty.Value, table string, row int) (entry, b
 	s.self, s.table, s.row = self, table, row
 	part := l.part
 	part.at, part.late = s.spot(part.at.Range), false
-	part.val = s.eval(part.attr)
+	part.val = s.evalSelf(part.attr)
 	if part.pick != "" && part.val.IsKnown() && !part.val.IsNull() {
 		part.val = pick(part.val, part.pick)
 	}

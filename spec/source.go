@@ -90,10 +90,9 @@ func columnOffset(line string, column int) int {
 	return off
 }
 
-// read finds and parses every file of the spec, in the order of their names.
-func (p *parser) read() []*hcl.File {
+// read finds and parses every file of the spec, in the order of their names; whole says that none had a mistake.
+func (p *parser) read() (files []*hcl.File, whole bool) {
 	names := p.find()
-	var files []*hcl.File
 	total := 0
 	for _, name := range names {
 		src, why := readBounded(p.in.Files, name)
@@ -114,7 +113,7 @@ func (p *parser) read() []*hcl.File {
 		p.rep.add(Diagnostic{Severity: Error, Code: "no-spec-files", Summary: "No spec files",
 			Detail: "There is no file named *.boot.hcl or *.boot.json here or below. Every spec begins with one, for example spec.boot.hcl."})
 	}
-	return files
+	return files, p.rep.errors == 0
 }
 
 // find lists the files of the spec: all below the root, except in modules and below names that begin with "." or "_".

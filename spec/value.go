@@ -85,6 +85,8 @@ func (s *scope) describe(v cty.Value) string {
 		return "null"
 	case isRef(v):
 		return v.GetAttr("kind").AsString() + "." + v.GetAttr("name").AsString()
+	case v.Type().IsTupleType():
+		return "a list"
 	case v.Type() == cty.String && v.IsKnown():
 		return fmt.Sprintf("the string %q", short(fact.Text(v.AsString()).String()))
 	default:
@@ -301,7 +303,11 @@ func (s *scope) asRef(name, kind string, v cty.Value, at spot) (string, bool) {
 	return "", false
 }
 
+// refs gives the names in a list of references; an absent list is an empty one.
 func (s *scope) refs(b *body, name, kind string) ([]string, bool) {
+	if b.attrs[name] == nil {
+		return nil, true
+	}
 	vs, at, ok := s.items(b, name, kind+" references")
 	var out []string
 	for i, v := range vs {

@@ -201,6 +201,17 @@ func (r *Reconciler) At(rev fact.Revision) (*render.Snapshot, bool) {
 	return nil, false
 }
 
+// Older gives the snapshots that are still held for boots that began with them, newest first.
+func (r *Reconciler) Older() []*render.Snapshot {
+	var older []*render.Snapshot
+	for i, s := range *r.held.Load() {
+		if i > 0 && r.c.Now().Before(s.until) {
+			older = append(older, s.snapshot)
+		}
+	}
+	return older
+}
+
 // Open gives the content of a digest that a held snapshot names. The error is fs.ErrNotExist for any other.
 func (r *Reconciler) Open(d fact.Digest) (io.ReadSeekCloser, error) {
 	err := fmt.Errorf("%s: %w", d, fs.ErrNotExist)

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"time"
 
+	"hostler/render"
 	"hostler/render/fact"
 	"hostler/servers/late"
 )
@@ -38,7 +39,17 @@ func (x *exchange) config(template string) {
 	}
 	v := x.values()
 	v.Boot, v.Token = boot, token
-	x.text(late.Fill(f.Text, v))
+	x.send(contentType(snap, template), late.Fill(f.Text, v))
+}
+
+// contentType is what the spec says that a template makes.
+func contentType(snap *render.Snapshot, template string) string {
+	for _, t := range snap.Fleet().Templates {
+		if t.Name == template && t.ContentType != "" {
+			return t.ContentType
+		}
+	}
+	return plainText
 }
 
 // maxReport bounds a phone-home body: cloud-init sends host keys along, some 3 KiB.

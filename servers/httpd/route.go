@@ -161,10 +161,14 @@ func (x *exchange) values() late.Values {
 	return late.Values{Server: x.local.Addr(), Base: base.URL(x.local.Addr())}
 }
 
+const plainText = "text/plain; charset=utf-8"
+
 // text sends a short text that nobody may keep.
-func (x *exchange) text(body string) {
+func (x *exchange) text(body string) { x.send(plainText, body) }
+
+func (x *exchange) send(contentType, body string) {
 	h := x.w.Header()
-	h.Set("Content-Type", "text/plain; charset=utf-8")
+	h.Set("Content-Type", contentType)
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	h.Set("Cache-Control", "no-store")
 	if x.r.Method == http.MethodHead {
@@ -176,7 +180,7 @@ func (x *exchange) text(body string) {
 
 func (x *exchange) error(status int, text string) {
 	h := x.w.Header()
-	h.Set("Content-Type", "text/plain; charset=utf-8")
+	h.Set("Content-Type", plainText)
 	h.Set("Content-Length", strconv.Itoa(len(text)+1))
 	h.Set("Cache-Control", "no-store")
 	x.w.WriteHeader(status)

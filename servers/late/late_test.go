@@ -1,0 +1,82 @@
+package late
+
+import (
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"hostler/render/fact"
+)
+
+func TestFill(t *testing.T) {
+	all := Values{
+		Server: netip.MustParseAddr("10.0.0.1"), Base: "http://10.0.0.1:8080/apis/bss",
+		Boot: "01JD8ZQ4W7X0000000000000AA", Token: "ABCD", Retries: 3,
+	}
+	unnamed := all
+	unnamed.Boot, unnamed.Token = "", "ABCD"
+	for _, tt := range []struct {
+		why  string
+		text fact.Text
+		v    Values
+		want string
+	}{
+		{"no late value", "kernel a=b&c=%20+$", all, "kernel a=b&c=%20+$"},
+		{"the server's address", "log=" + fact.NewLate(fact.LateServer, "") + ":514", all, "log=10.0.0.1:514"},
+		{"the base", fact.NewLate(fact.LateBase, "") + "/boot.ipxe", all, "http://10.0.0.1:8080/apis/bss/boot.ipxe"},
+		{"the boot", "hostler.boot=" + fact.NewLate(fact.LateBoot, ""), all, "hostler.boot=01JD8ZQ4W7X0000000000000AA.ABCD"},
+		{"a boot that is not named has no token", "hostler.boot=" + fact.NewLate(fact.LateBoot, ""), unnamed, "hostler.boot=none"},
+		{"retries", "&retry=" + fact.NewLate(fact.LateRetries, ""), all, "&retry=3"},
+		{
+			"a configuration", fact.NewLate(fact.LateConfig, "setup"), all,
+			"http://10.0.0.1:8080/apis/bss/config/setup?boot=01JD8ZQ4W7X0000000000000AA.ABCD",
+		},
+		{
+			"a configuration whose name is no path", fact.NewLate(fact.LateConfig, "a/b c?"), unnamed,
+			"http://10.0.0.1:8080/apis/bss/config/a%2Fb%20c%3F?boot=none",
+		},
+		{"two side by side", fact.NewLate(fact.LateRetries, "") + fact.NewLate(fact.LateRetries, ""), all, "33"},
+		{"one of a newer kind", "x=" + fact.NewLate("secret", "db") + " y", all, "x=<secret:db> y"},
+		{"one of a newer kind without argument", fact.NewLate("clock", ""), all, "<clock>"},
+	} {
+		if diff := cmp.Diff(tt.want, Fill(tt.text, tt.v)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", tt.why, diff)
+		}
+	}
+}
+
+func TestBase(t *testing.T) {
+	local := netip.MustParseAddr("10.0.0.1")
+	for _, tt := range []struct {
+		base Base
+		want string
+	}{
+		{Base{}, "http://10.0.0.1"},
+		{Base{Port: 80}, "http://10.0.0.1"},
+		{Base{Port: 8080}, "http://10.0.0.1:8080"},
+		{Base{Port: 8080, Prefix: "/apis/bss"}, "http://10.0.0.1:8080/apis/bss"},
+		{Base{Port: 80, Prefix: "apis/bss/"}, "http://10.0.0.1/apis/bss"},
+		{Base{Port: 80, Prefix: "/"}, "http://10.0.0.1"},
+		{Base{Port: 8080, Prefix: "/x", Advertised: "https://boot.example.org/y/"}, "https://boot.example.org/y"},
+	} {
+		if got := tt.base.URL(local); got != tt.want {
+			t.Errorf("%+v: got %s, want %s", tt.base, got, tt.want)
+		}
+	}
+	if got, want := (Base{Port: 8080}).URL(netip.MustParseAddr("::ffff:10.0.0.1")), "http://10.0.0.1:8080"; got != want {
+		t.Errorf("an address from a socket for both versions: got %s, want %s", got, want)
+	}
+}
+
+func FuzzFill(f *testing.F) {
+	f.Add("plain", "base", "x")
+	f.Add("\x00base:\x00", "config", "a\x00b")
+	f.Fuzz(func(t *testing.T, text, kind, arg string) {
+		got := Fill(fact.Text(text)+fact.NewLate(fact.Late(kind), arg), Values{Base: "http://h", Boot: "B", Token: "T"})
+		if !strings.ContainsRune(text+kind+arg, 0) && strings.ContainsRune(got, 0) {
+			t.Errorf("a late value is left in %q", got)
+		}
+	})
+}

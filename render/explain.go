@@ -69,7 +69,7 @@ func (s *Snapshot) explainAddress(n *spec.Node) Explanation {
 // explainLoader says which loader a node gets: a setting's, that of its declared firmware, or one for each architecture that
 // it may turn out to have.
 func (s *Snapshot) explainLoader(n *spec.Node, steps []spec.Step) Explanation {
-	st := s.effective(n)
+	st := s.fleet.Effective(n)
 	e := Explanation{Path: "loader", Steps: steps}
 	if st.Loader != "" || n.Firmware != "" {
 		l, why := s.loader(s.nodeArch(n, n.Firmware), st.Loader, n)
@@ -101,7 +101,7 @@ func (s *Snapshot) explainLoader(n *spec.Node, steps []spec.Step) Explanation {
 }
 
 func (s *Snapshot) explainBootfile(n *spec.Node) Explanation {
-	st := s.effective(n)
+	st := s.fleet.Effective(n)
 	e := Explanation{Path: "bootfile"}
 	if s.bootMode(n) == spec.BootOff {
 		e.Value = "(none: boot = off)"

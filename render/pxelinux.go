@@ -24,8 +24,7 @@ func (s *Snapshot) pxelinux(m fact.MAC, name string) (File, bool) {
 		if sn == nil {
 			return File{}, false
 		}
-		t := target{settings: *s.settings(sn.Unknown), image: s.image(sn.Unknown), mac: m}
-		t.settings.KernelArgs = foldArgs(t.settings.KernelArgs, &spec.Settings{})
+		t := s.targetUnknown(sn, m)
 		f.Text = s.pxelinuxConfig(&t, "unknown machine "+m.String(), "")
 		return f, true
 	}

@@ -81,8 +81,7 @@ func (s *Snapshot) scriptUnknown(q Query, retry int) Script {
 	}
 	sc.Reason = "nobody declared it"
 	if sn := s.subnetAt(q.Addr); sn != nil && !q.MAC.IsZero() {
-		t.settings, t.image = *s.settings(sn.Unknown), s.image(sn.Unknown)
-		t.settings.KernelArgs = foldArgs(t.settings.KernelArgs, &spec.Settings{})
+		t = s.targetUnknown(sn, q.MAC)
 		switch {
 		case t.settings.Boot == spec.BootOff:
 			sc.Reason = "boot = off: it has nothing to boot"
@@ -209,20 +208,20 @@ func (w *scriptWriter) template(n *spec.Node) (text fact.Text, reason string) {
 	return "", fmt.Sprintf("template %s was not rendered for it", w.target.settings.Script)
 }
 
-// delay is how many seconds a machine waits before it asks again: the delay doubled for each retry, up to the maximum, plus or
-// minus a quarter. The quarter depends on machine and retry only, so that a rack does not ask in step and the same
+// delay is how many seconds a machine waits before it asks again: the delay doubled for each retry, up to the maximum, less
+// up to a quarter. The quarter depends on machine and retry only, so that a rack does not ask in step and the same
 // question has the same answer.
 func delay(r spec.Retry, mac fact.MAC, retry int) int {
 	d, most := cmp.Or(r.Delay, 5*time.Second), cmp.Or(r.MaxDelay, time.Minute)
 	for i := 0; i < retry && d < most; i++ {
 		d *= 2
 	}
-	d = min(d, most)
 	h := fnv.New64a()
 	h.Write(mac[:])
 	h.Write(binary.BigEndian.AppendUint64(nil, uint64(retry)))
-	d = d*3/4 + time.Duration(h.Sum64()%1000)*d/2000
-	return int(max(min(d, most).Round(time.Second)/time.Second, 1))
+	d = min(d, most)
+	d -= time.Duration(h.Sum64()%1000) * d / 4000
+	return int(max(d.Round(time.Second)/time.Second, 1))
 }
 
 // plain makes text harmless in a line of a script that machines run: printable ASCII without what iPXE would interpret.

@@ -168,7 +168,9 @@ func (s *script) command(words []string) bool {
 	}
 	switch name, rest := args[0], args[1:]; name {
 	case "echo", "prompt":
-		s.echoed = strings.TrimPrefix(strings.Join(rest, " "), "hostler: ")
+		if s.echoed == "" {
+			s.echoed = strings.TrimPrefix(strings.Join(rest, " "), "hostler: ")
+		}
 		s.w.row("-", "iPXE echo", "%s", strings.Join(rest, " "))
 	case "kernel", "imgselect", "imgload":
 		return s.load(rest, true)

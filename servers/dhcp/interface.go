@@ -28,6 +28,7 @@ type attachment struct {
 	mu     sync.Mutex
 	raw    *packet.Conn // sends to machines without an address; nil when it cannot
 	rawErr error
+	told   bool // the log has rawErr
 }
 
 // attach opens the sockets of an interface. The UDP socket is bound to the interface and shares its port with nobody:
@@ -100,8 +101,8 @@ func (a *attachment) unicast(dst net.HardwareAddr, src, to netip.AddrPort, paylo
 func (a *attachment) noUnicast(err error) (news bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	news = a.rawErr == nil || a.rawErr.Error() != err.Error()
-	a.rawErr = err
+	news = !a.told || a.rawErr.Error() != err.Error()
+	a.rawErr, a.told = err, true
 	return news
 }
 

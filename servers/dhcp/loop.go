@@ -152,8 +152,20 @@ func (s *Server) finish(x *exchange, resp *dhcpv4.DHCPv4) {
 
 // sendReplies sends what waited for a lease, so that whoever writes leases never waits for a socket.
 func (s *Server) sendReplies() {
-	for o := range s.replies {
-		s.sendReply(o)
+	for {
+		select {
+		case o := <-s.replies:
+			s.sendReply(o)
+		case <-s.quit:
+			for { // what came before the end
+				select {
+				case o := <-s.replies:
+					s.sendReply(o)
+				default:
+					return
+				}
+			}
+		}
 	}
 }
 

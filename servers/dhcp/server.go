@@ -66,6 +66,7 @@ type Server struct {
 	names   []string // of the plugins in the chain
 	queues  []chan *datagram
 	replies chan outgoing
+	quit    chan struct{}
 	pending sync.WaitGroup // leases being written
 	buffers sync.Pool
 
@@ -84,6 +85,7 @@ func Listen(cfg Config) (*Server, error) {
 		responder: newResponder(cfg),
 		queues:    make([]chan *datagram, max(4, 2*runtime.GOMAXPROCS(0))),
 		replies:   make(chan outgoing, replyQueue),
+		quit:      make(chan struct{}),
 		buffers:   sync.Pool{New: func() any { return new(datagram) }},
 		links:     make(map[string]*attachment),
 		problems:  make(map[string]error),
@@ -107,7 +109,7 @@ func Listen(cfg Config) (*Server, error) {
 	return s, nil
 }
 
-// Serve answers requests until ctx ends. Requests that were received are answered before it returns.
+// Serve answers requests until ctx ends. Requests that were received are answered before it returns, unless the disk hangs.
 func (s *Server) Serve(ctx context.Context) error {
 	var readers, workers, senders sync.WaitGroup
 	for i := range s.queues {
@@ -129,12 +131,25 @@ func (s *Server) Serve(ctx context.Context) error {
 		close(q)
 	}
 	workers.Wait()
-	s.pending.Wait()
-	close(s.replies)
+	s.drain()
+	close(s.quit)
 	senders.Wait()
 	s.closeAll()
 	return nil
 }
+
+// drain waits until the leases that are being written are on disk, but not for a disk that hangs.
+func (s *Server) drain() {
+	written := make(chan struct{})
+	go func() { s.pending.Wait(); close(written) }()
+	select {
+	case <-written:
+	case <-time.After(drainTime):
+		s.cfg.Log.Warn("dhcp: stopping although leases are still being written")
+	}
+}
+
+const drainTime = 3 * time.Second
 
 // Close closes the sockets of a server that never served.
 func (s *Server) Close() { s.closeAll() }

@@ -165,12 +165,32 @@ func tree(c *object.Commit, rev fact.Revision, sub string, open func(File) (io.R
 	}
 }
 
-// readBlob opens the blob of a file, in a Repository value of its own.
-func (l layout) readBlob(f File) (io.ReadCloser, int64, error) {
-	r, err := l.open()
-	if err != nil {
-		return nil, 0, err
+// blobReader reads the blobs of one tree. It keeps a Repository value, because opening one reads the packs' indexes, and
+// opens another when an object is not where that value believes it to be: the repository was repacked.
+type blobReader struct {
+	lay layout
+	r   *git.Repository
+}
+
+func (b *blobReader) read(f File) (io.ReadCloser, int64, error) {
+	fresh := b.r == nil
+	for {
+		if b.r == nil {
+			r, err := b.lay.open()
+			if err != nil {
+				return nil, 0, err
+			}
+			b.r = r
+		}
+		rd, size, err := readBlob(b.r, f)
+		if err == nil || fresh {
+			return rd, size, err
+		}
+		b.r, fresh = nil, true
 	}
+}
+
+func readBlob(r *git.Repository, f File) (io.ReadCloser, int64, error) {
 	b, err := r.BlobObject(plumbing.NewHash(strings.TrimPrefix(f.Key, "git:")))
 	if err != nil {
 		return nil, 0, err

@@ -94,8 +94,9 @@ func (l *local) Open(_ context.Context, rev fact.Revision) (*Tree, error) {
 	if err != nil {
 		return nil, fmt.Errorf("source: %s: %s: %w", l, rev.Short(), l.explain(err))
 	}
+	blobs := &blobReader{lay: lay}
 	t, err := tree(c, rev, l.path, func(f File) (io.ReadCloser, int64, error) {
-		rd, n, err := lay.readBlob(f)
+		rd, n, err := blobs.read(f)
 		return rd, n, l.explain(err)
 	})
 	if err != nil {

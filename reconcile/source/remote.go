@@ -133,9 +133,9 @@ func (r *remote) openTree(ctx context.Context, rev fact.Revision) (*Tree, error)
 	if err != nil {
 		return nil, err
 	}
-	lay := r.mirror()
+	blobs := &blobReader{lay: r.mirror()}
 	return tree(c, rev, r.o.Path, func(f File) (io.ReadCloser, int64, error) {
-		rd, n, err := lay.readBlob(f)
+		rd, n, err := blobs.read(f)
 		if err != nil {
 			r.damaged = true
 			return nil, 0, fmt.Errorf("%w: %w", ErrStale, err)

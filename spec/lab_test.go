@@ -3,6 +3,7 @@ package spec
 import (
 	"os"
 	"testing"
+	"testing/fstest"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -32,5 +33,24 @@ func TestLab(t *testing.T) {
 	}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Error(d)
+	}
+}
+
+// A node needs no group.
+func TestNodeWithoutGroups(t *testing.T) {
+	f, ds := Parse(Input{Files: fstest.MapFS{"spec.boot.hcl": {Data: []byte(`
+spec {
+  language = 1
+}
+subnet "lab" {
+  cidr = "10.0.0.0/24"
+}
+node "n1" {
+  subnet = subnet.lab
+  mac    = "52:54:00:00:00:01"
+}
+`)}}})
+	if ds.HasErrors() || len(f.Nodes) != 1 {
+		t.Errorf("%v %+v", ds, f)
 	}
 }

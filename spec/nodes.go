@@ -76,7 +76,7 @@ func (p *parser) readNode(b *body, s *scope, name string) (*nodeSource, bool) {
 		n.Disabled = !enabled
 	}
 	listed, ok := s.refs(b, "groups", "group")
-	if !p.interfaces(n) || !ok {
+	if !p.interfaces(n) || (!ok && b.attrs["groups"] != nil) {
 		return nil, false
 	}
 	p.nodeSettings(n, listed)

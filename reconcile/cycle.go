@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"maps"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"hostler/reconcile/source"
 	"hostler/render"
+	"hostler/render/bootsim"
 	"hostler/render/fact"
 	"hostler/spec"
 )
@@ -35,7 +37,8 @@ type candidate struct {
 	record
 	tree     *source.Tree
 	snapshot *render.Snapshot
-	diags    spec.Diagnostics // warnings
+	warnings spec.Diagnostics // of the evaluation
+	diags    spec.Diagnostics // these, and those of the render and the gate
 	log      source.Log
 	began    time.Time
 }
@@ -158,17 +161,11 @@ func (r *Reconciler) refresh(ctx context.Context, cur *served, began time.Time) 
 	return nil
 }
 
-// prepare evaluates, observes, renders and gates. It never panics: a revision must not be able to end the server.
-func (r *Reconciler) prepare(ctx context.Context, rev fact.Revision, began time.Time, o options) (cand *candidate, fail *failure) {
-	defer func() {
-		if p := recover(); p != nil {
-			r.c.Log.Error("this is a defect of hostler", "revision", rev, "panic", p, "stack", string(debug.Stack()))
-			fail = &failure{reason: RenderFailed, permanent: true, err: fmt.Errorf("%s: rendering crashed: %v", rev.Short(), p)}
-		}
-	}()
+// prepare evaluates, observes, renders and gates.
+func (r *Reconciler) prepare(ctx context.Context, rev fact.Revision, began time.Time, o options) (*candidate, *failure) {
 	octx, cancel := context.WithTimeout(ctx, openTime)
 	defer cancel()
-	cand = &candidate{began: began}
+	cand := &candidate{began: began}
 	tree, err := r.open(octx, rev)
 	if err != nil {
 		return cand, &failure{reason: FetchFailed, err: err}
@@ -216,7 +213,7 @@ func (r *Reconciler) evaluate(ctx context.Context, cand *candidate) *failure {
 	case ds.HasErrors():
 		return &failure{reason: stage(ds), permanent: true, diags: ds}
 	}
-	cand.Fleet, cand.record.Files, cand.diags = fleet, files.files, ds
+	cand.Fleet, cand.record.Files, cand.warnings = fleet, files.files, ds
 	return nil
 }
 
@@ -245,22 +242,33 @@ func classify(err error) *failure {
 	return &failure{reason: ArtifactFailed, err: err}
 }
 
-// finish renders a candidate whose facts are complete, and passes it through the gate.
-func (r *Reconciler) finish(ctx context.Context, cand *candidate) *failure {
+// finish renders a candidate whose facts are complete, and passes it through the gate. A panic there is a defect of ours, but
+// a commit that meets it must not end the server.
+func (r *Reconciler) finish(ctx context.Context, cand *candidate) (fail *failure) {
+	rev := cand.Commit.Revision
+	defer func() {
+		if p := recover(); p != nil {
+			r.c.Log.Error("this is a defect of hostler", "revision", rev, "panic", p, "stack", string(debug.Stack()))
+			fail = &failure{reason: RenderFailed, permanent: true, err: fmt.Errorf("%s: rendering crashed: %v", rev.Short(), p)}
+		}
+	}()
 	snapshot, ds := render.Render(cand.Fleet, cand.Artifacts, cand.Assignments)
 	if ds.HasErrors() {
-		return &failure{reason: RenderFailed, permanent: true, diags: append(ds, cand.diags...)}
-	}
-	cand.snapshot, cand.Digest = snapshot, snapshot.Digest()
-	cand.diags = append(cand.diags, ds...)
-	if r.c.Gate == nil {
-		return nil
+		return &failure{reason: RenderFailed, permanent: true, diags: append(ds, cand.warnings...)}
 	}
 	old, _ := r.Current()
-	if ds := r.c.Gate(ctx, old, snapshot); ds.HasErrors() {
-		return &failure{reason: GateRefused, permanent: true, diags: append(ds, cand.diags...)}
+	gate := r.c.Gate(ctx, old, snapshot)
+	if gate.HasErrors() {
+		return &failure{reason: GateRefused, permanent: true, diags: append(gate, cand.warnings...)}
 	}
+	cand.snapshot, cand.Digest = snapshot, snapshot.Digest()
+	cand.diags = slices.Concat(cand.warnings, ds, gate)
 	return nil
+}
+
+// walk is the gate: it boots, in simulation, what changed.
+func walk(_ context.Context, old, new *render.Snapshot) spec.Diagnostics {
+	return bootsim.Gate(old, new, render.Diff(old, new))
 }
 
 // apply makes a candidate durable, and then serves it. The swap cannot fail.

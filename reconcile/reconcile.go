@@ -44,7 +44,8 @@ type Config struct {
 	Limits      Limits
 	// Assignments gives the facts from outside the spec; nil: none.
 	Assignments func(context.Context) (render.Assignments, error)
-	// Gate is asked before a swap, with nil for old when nothing is served; errors refuse. nil: no gate beyond render's own checks.
+	// Gate is asked before a swap, with nil for old when nothing is served; errors refuse. nil: every changed node is booted in
+	// simulation.
 	Gate func(ctx context.Context, old, new *render.Snapshot) spec.Diagnostics
 	// Probe is called after each swap with the revision and how long it took since it was noticed; may be nil.
 	Probe func(fact.Revision, time.Duration)
@@ -124,6 +125,9 @@ func (c Config) orDefaults() Config {
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.Gate == nil {
+		c.Gate = walk
 	}
 	if c.Assignments == nil {
 		c.Assignments = func(context.Context) (render.Assignments, error) { return render.Assignments{}, nil }

@@ -66,7 +66,8 @@ func (r *Reconciler) note(ctx context.Context, log source.Log, e Entry) {
 			list = append(list, newEntry(c, Superseded, e.Last))
 		}
 	}
-	err := r.history.note(ctx, append(list, e)...)
+	// What happened is written down even if the server is told to end at this moment.
+	err := r.history.note(context.WithoutCancel(ctx), append(list, e)...)
 	r.mu.Unlock()
 	if err != nil {
 		r.c.Log.Error("keeping the history", "err", err)

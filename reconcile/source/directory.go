@@ -78,16 +78,9 @@ func (d *directory) Open(ctx context.Context, rev fact.Revision) (*Tree, error) 
 	return d.last, nil
 }
 
-// Since implements Source.
-func (d *directory) Since(ctx context.Context, from, to fact.Revision) (Log, error) {
-	if from == to {
-		return Log{}, nil
-	}
-	t, err := d.Open(ctx, to)
-	if err != nil {
-		return Log{}, err
-	}
-	return Log{Commits: []Commit{t.Commit}}, nil
+// Since implements Source. What a directory was before is not known, and no revision of it is older than another.
+func (d *directory) Since(context.Context, fact.Revision, fact.Revision) (Log, error) {
+	return Log{}, nil
 }
 
 // scan lists and hashes the directory. Symbolic links to files inside it are followed (a mounted ConfigMap consists of them),

@@ -1,0 +1,5 @@
+package reconcile
+
+const crashArg = "crash-test"
+
+func crashMain([]string) {}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
 	"os/exec"
 	"strings"
 	"time"
@@ -110,6 +111,7 @@ type child struct {
 func startChild(ctx context.Context) (*child, error) {
 	c := &child{stderr: &head{limit: 16 << 10}}
 	c.cmd = exec.CommandContext(ctx, "/proc/self/exe", WorkerArg)
+	c.cmd.Args[0] = os.Args[0]               // under the name that this program was called by
 	c.cmd.Env = []string{"GOTRACEBACK=none"} // no secret of ours reaches it
 	c.cmd.Dir = "/"
 	c.cmd.Stderr = c.stderr

@@ -8,7 +8,6 @@ import (
 	"math"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -290,6 +289,13 @@ func compact(meta, log *bbolt.Bucket, upTo int64) error {
 	return meta.Put(keyCompacted, bytes8(upTo))
 }
 
+// Compact forgets history up to and including a revision, before it is forgotten by itself.
+func (s *bolt) Compact(upTo int64) error {
+	return s.db.Update(func(tx *bbolt.Tx) error {
+		return compact(tx.Bucket(bucketMeta), tx.Bucket(bucketLog), upTo)
+	})
+}
+
 // Watch implements Store.
 func (s *bolt) Watch(ctx context.Context, prefix string, after int64, f func(Change)) error {
 	for {
@@ -298,7 +304,7 @@ func (s *bolt) Watch(ctx context.Context, prefix string, after int64, f func(Cha
 		s.mu.Unlock()
 		changes, last, err := s.since(prefix, after)
 		if err != nil {
-			return fmt.Errorf("watching state: %s after revision %s: %w", prefix, strconv.FormatInt(after, 10), err)
+			return fmt.Errorf("watching state: %q after revision %d: %w", prefix, after, err)
 		}
 		for _, c := range changes {
 			if ctx.Err() != nil {

@@ -360,15 +360,14 @@ func (l *Leases) load(ctx context.Context) error {
 	return l.write(old)
 }
 
-// restore takes an address over from the checkpoint. If a crash came between a machine's new lease and the end of its old
-// one, the later lease is the machine's.
+// restore takes an address over from the checkpoint. Of several that a machine has had, its own is the last one.
 func (l *Leases) restore(s *saved) {
 	e := l.entry(s.Lease.Subnet, s.Lease.Addr)
 	e.start, e.until, e.rest = s.Start, s.Until, s.Rest
 	if !s.Lease.MAC.IsZero() {
 		e.lease = s.Lease
 	}
-	if other := l.owners[e.owner()]; !e.lease.MAC.IsZero() && (other == nil || other.start < e.start) {
+	if other := l.owners[e.owner()]; !e.lease.MAC.IsZero() && (other == nil || other.before(e)) {
 		l.owners[e.owner()] = e
 	}
 	e.changed()

@@ -78,6 +78,11 @@ func (e *entry) owner() machine { return machine{e.lease.MAC, e.lease.Subnet} }
 // active reports whether a durable lease runs.
 func (e *entry) active(now int64) bool { return e.lease.State == fact.Bound && e.until > now }
 
+// before reports whether a machine had this lease earlier than another one, which may be in the same instant.
+func (e *entry) before(f *entry) bool {
+	return e.start < f.start || e.start == f.start && f.lease.State == fact.Bound
+}
+
 // promised reports whether the address is offered, or on its way into the journal.
 func (e *entry) promised(now int64) bool {
 	return e.offer != nil && (e.pending > 0 || e.offerUntil > now)

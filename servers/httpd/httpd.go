@@ -52,7 +52,7 @@ type Config struct {
 
 	Current func() (*render.Snapshot, fact.Revision)
 	At      func(fact.Revision) (*render.Snapshot, bool) // an older revision that is still held
-	Older   func() []*render.Snapshot                    // all of those, newest first: what they name can still be fetched
+	Older   func() []*render.Snapshot                    // all of those, newest first: their files can be fetched; nil: none
 	Blobs   Blobs
 	Leases  Leases
 	Boots   Boots
@@ -85,6 +85,9 @@ func Listen(c Config) (*Server, error) {
 	setDefault(&c.Drain, 5*time.Second)
 	if !c.Addr.IsValid() {
 		c.Addr = netip.AddrPortFrom(netip.IPv4Unspecified(), 8080)
+	}
+	if c.Older == nil {
+		c.Older = func() []*render.Snapshot { return nil }
 	}
 	s := &Server{Config: c, conns: newConnLimit(c.MaxConns)}
 	if p := strings.Trim(c.Base.Prefix, "/"); p != "" {

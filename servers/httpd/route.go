@@ -22,8 +22,7 @@ type exchange struct {
 	r     *http.Request
 	peer  netip.Addr
 	local netip.AddrPort // that the client connected to
-	lease fact.Lease     // of the peer
-	held  bool
+	known bool           // the event says which machine the peer is
 	event fact.Event
 	quiet bool // no event, for requests of no machine
 }
@@ -78,10 +77,22 @@ func (s *Server) exchange(w http.ResponseWriter, r *http.Request) *exchange {
 	x.event = fact.Event{
 		Time: s.Now(), What: method(r.Method), File: printable(r.URL.Path), Peer: x.peer, Client: client(r.UserAgent()),
 	}
-	if x.lease, x.held = s.Leases.Holder(x.peer); x.held {
-		x.event.MAC, x.event.Node = x.lease.MAC, x.lease.Node
-	}
+	x.recognise()
 	return x
+}
+
+// recognise finds the machine by its lease, or, when another DHCP server gave it its address, by the address that it
+// was declared with.
+func (x *exchange) recognise() {
+	if lease, held := x.Leases.Holder(x.peer); held {
+		x.event.MAC, x.event.Node, x.known = lease.MAC, lease.Node, true
+		return
+	}
+	if snap, _ := x.Current(); snap != nil {
+		if n, ok := snap.Node(x.peer.String()); ok {
+			x.event.MAC, x.event.Node, x.known = n.MAC, n.Name, true
+		}
+	}
 }
 
 func localAddr(ctx context.Context) netip.AddrPort {

@@ -11,8 +11,8 @@ func (x *exchange) bootscript() {
 	x.event.Stage, x.event.File = fact.StageScript, "bootscript"
 	q, retry, problem := parseQuery(x.r.URL.RawQuery)
 	if problem == "" && q == (render.Query{}) {
-		q.MAC = x.lease.MAC
-		if !x.held {
+		q.MAC = x.event.MAC
+		if !x.known {
 			problem = "the boot script request names no machine: mac, name or nid is needed"
 		}
 	}
@@ -28,12 +28,12 @@ func (x *exchange) bootscript() {
 // interface that iPXE used last; net0 need not be the one that has a link.
 func (x *exchange) bootIPXE() {
 	x.event.Stage, x.event.File = fact.StageScript, "boot.ipxe"
-	if !x.held {
+	if !x.known {
 		x.text("#!ipxe\n:hostler\nchain --replace " + x.values().Base + "/boot/v1/bootscript?mac=${netX/mac} ||\nsleep 10\ngoto hostler\n")
 		return
 	}
 	_, retry, _ := parseQuery(x.r.URL.RawQuery)
-	x.script(render.Query{MAC: x.lease.MAC}, retry)
+	x.script(render.Query{MAC: x.event.MAC}, retry)
 }
 
 // script sends the script for a machine, filled in.
@@ -49,21 +49,21 @@ func (x *exchange) script(q render.Query, retry int) {
 	sc := snap.Script(q, retry)
 	x.event.Revision, x.event.Detail = rev, sc.Reason
 	v.Retries = retry
-	x.identify(snap, sc, rev, &v)
+	x.identify(sc, rev, &v)
 	x.text(late.Fill(sc.Text, v))
 }
 
-// identify decides whose boot this is. Anybody may read a script by naming a machine, as operators do; the boot's
-// token goes only to the machine itself, and only that continues its boot. A machine with a lease of ours is recognised by
-// it; one whose address another server gave, by the address that it was declared with.
-func (x *exchange) identify(snap *render.Snapshot, sc render.Script, rev fact.Revision, v *late.Values) {
-	own := x.held && (x.lease.MAC == sc.MAC || sc.Node != "" && x.lease.Node == sc.Node)
-	if !x.held {
+// identify decides whose boot this is. Anybody may read a script by naming a machine; the boot's token goes only to the
+// machine itself, and only that continues its boot. What else asks from an unknown address is a step of the named
+// machine's boot if it is a boot loader, and an operator who looks at a script if it is not.
+func (x *exchange) identify(sc render.Script, rev fact.Revision, v *late.Values) {
+	if !x.known {
 		x.event.MAC, x.event.Node = sc.MAC, sc.Node
-		n, ok := snap.Node(string(sc.Node))
-		own = sc.Node != "" && ok && n.IP == x.peer
+		if x.event.Client == fact.ClientUnknown {
+			x.event.Stage = fact.StageNone
+		}
 	}
-	if !own {
+	if !x.known || x.event.MAC != sc.MAC && (sc.Node == "" || x.event.Node != sc.Node) {
 		x.event.Detail = join(x.event.Detail, "without a token: the address is not known to be the machine's")
 		return
 	}

@@ -48,15 +48,12 @@ func (r pinReader) Read(p []byte) (int, error) {
 
 // find looks the file up and opens it. The refusal is for the operator; the machine only hears that there is no file.
 func (s *Server) find(k key, local netip.Addr, e *fact.Event) (c *content, refusal string) {
-	lease, held := s.Leases.Holder(k.peer.Addr())
-	if held {
-		e.MAC, e.Node = lease.MAC, lease.Node
-	}
+	snap, rev := s.Current()
+	s.recognise(snap, e)
 	name, ok := cleanName(k.name)
 	if !ok {
 		return nil, "not a name of a file"
 	}
-	snap, rev := s.Current()
 	if snap == nil {
 		return nil, "no revision is in force yet"
 	}
@@ -70,23 +67,30 @@ func (s *Server) find(k key, local netip.Addr, e *fact.Event) (c *content, refus
 		return nil, "the file is not served by TFTP"
 	}
 	if f.Text != "" {
-		return s.generate(f, snap, local, held, e)
+		return s.generate(f, local, e)
 	}
 	return s.open(f, e)
 }
 
-// generate fills the late values of a generated file in.
-func (s *Server) generate(f render.File, snap *render.Snapshot, local netip.Addr, held bool, e *fact.Event) (*content, string) {
+// recognise finds the machine by its lease, or, when another DHCP server gave it its address, by the address that it
+// was declared with.
+func (s *Server) recognise(snap *render.Snapshot, e *fact.Event) {
+	if lease, held := s.Leases.Holder(e.Peer); held {
+		e.MAC, e.Node = lease.MAC, lease.Node
+	} else if snap != nil {
+		if n, ok := snap.Node(e.Peer.String()); ok {
+			e.MAC, e.Node = n.MAC, n.Name
+		}
+	}
+}
+
+// generate fills the late values of a generated file in. The boot's token goes only to the machine itself.
+func (s *Server) generate(f render.File, local netip.Addr, e *fact.Event) (*content, string) {
 	if !local.IsValid() || local.IsUnspecified() || local.IsMulticast() {
 		return nil, "a generated file was requested by broadcast"
 	}
 	v := late.Values{Server: local, Base: s.Base.URL(local)}
-	if !held && f.Node != "" { // a site's own DHCP server gave the address; the name says who it is
-		if n, ok := snap.Node(string(f.Node)); ok {
-			e.MAC, e.Node = n.MAC, n.Name
-		}
-	}
-	if e.Node != "" && e.Node == f.Node {
+	if !e.MAC.IsZero() && e.Node == f.Node {
 		var err error
 		if v.Boot, v.Token, err = s.Boots.Script(e.MAC, e.Node, e.Peer, e.Revision); err != nil {
 			s.Log.Warn("naming a boot", "node", e.Node, "mac", e.MAC, "err", err)

@@ -34,7 +34,12 @@ type peer struct {
 
 func newPeer(t testing.TB, server netip.AddrPort) *peer {
 	t.Helper()
-	conn, err := net.ListenUDP("udp4", net.UDPAddrFromAddrPort(netip.AddrPortFrom(machine.addr, 0)))
+	return newPeerAt(t, server, machine.addr)
+}
+
+func newPeerAt(t testing.TB, server netip.AddrPort, at netip.Addr) *peer {
+	t.Helper()
+	conn, err := net.ListenUDP("udp4", net.UDPAddrFromAddrPort(netip.AddrPortFrom(at, 0)))
 	if err != nil {
 		t.Fatal(err)
 	}

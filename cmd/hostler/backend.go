@@ -1,0 +1,128 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"time"
+
+	"hostler/reconcile"
+	"hostler/reconcile/timeline"
+	"hostler/render"
+	"hostler/render/fact"
+	"hostler/servers/admin"
+)
+
+// server is the backend of the admin API.
+var _ admin.Backend = (*server)(nil)
+
+// Status implements admin.Backend.
+func (s *server) Status() any {
+	st := serverStatus{
+		Version: versionText(), Started: s.started, Reconcile: s.recon.Status(), History: s.recon.History(), DHCP: s.dhcp.State(),
+		Leases: len(s.leases.List()), Listen: s.listens,
+	}
+	if snapshot, _ := s.recon.Current(); snapshot != nil {
+		st.Nodes = len(snapshot.Fleet().Nodes)
+	}
+	return st
+}
+
+// nodeStatus is a declared machine with what is known of it.
+type nodeStatus struct {
+	render.NodeInfo
+	Lease *fact.Lease    `json:"lease,omitempty"`
+	Boot  *timeline.Boot `json:"last_boot,omitempty"`
+}
+
+// Nodes implements admin.Backend.
+func (s *server) Nodes() any {
+	snapshot, _ := s.recon.Current()
+	if snapshot == nil {
+		return []nodeStatus{}
+	}
+	boots := map[fact.MAC]*timeline.Boot{}
+	for _, b := range s.boots.Latest() {
+		boots[b.MAC] = &b
+	}
+	nodes := []nodeStatus{}
+	for _, n := range snapshot.Nodes() {
+		st := nodeStatus{NodeInfo: n, Boot: boots[n.MAC]}
+		if l, ok := s.leases.Held(n.MAC, n.Subnet); ok {
+			st.Lease = &l
+		}
+		nodes = append(nodes, st)
+	}
+	return nodes
+}
+
+// Leases implements admin.Backend.
+func (s *server) Leases() []fact.Lease { return s.leases.List() }
+
+// Boots implements admin.Backend.
+func (s *server) Boots(machine string, n int) (any, error) {
+	if machine == "" {
+		return s.boots.Latest(), nil
+	}
+	mac, err := fact.ParseMAC(machine)
+	if snapshot, _ := s.recon.Current(); snapshot != nil {
+		if node, ok := snapshot.Node(machine); ok {
+			mac, err = node.MAC, nil
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%q is neither a node nor a MAC address", machine)
+	}
+	return s.boots.Boots(mac, n), nil
+}
+
+// Served implements admin.Backend.
+func (s *server) Served() (any, error) {
+	snapshot, rev := s.recon.Current()
+	st := servedState{Revision: rev, Leases: s.leases.List()}
+	if snapshot != nil {
+		st.Fleet, st.Artifacts, st.Since = snapshot.Fleet(), s.recon.Artifacts(), s.recon.Status().ServingSince
+	}
+	return st, nil
+}
+
+// Reconcile implements admin.Backend.
+func (s *server) Reconcile(ctx context.Context) error { return s.recon.Reconcile(ctx) }
+
+// Apply implements admin.Backend.
+func (s *server) Apply(ctx context.Context, r admin.ApplyRequest) (any, error) {
+	rev := r.Revision
+	if rev == "" {
+		rev = s.recon.Status().Observed
+	}
+	if rev == "" {
+		return nil, fmt.Errorf("%w: no revision was observed yet", admin.ErrRefused)
+	}
+	candidate, err := s.recon.Prepare(ctx, rev)
+	if err != nil {
+		return nil, err
+	}
+	current, base := s.recon.Current()
+	plan := reconcile.NewPlan(current, candidate.Snapshot, s.leases.List())
+	plan.Revision, plan.Base = rev, base
+	if r.Plan {
+		return plan, nil
+	}
+	if r.Expect != "" && r.Expect != plan.Digest {
+		return nil, fmt.Errorf("%w: the plan is not the one that was shown any more: its digest is %.8s now", admin.ErrRefused, plan.Digest)
+	}
+	return plan, s.recon.Apply(ctx, rev)
+}
+
+// Follow implements admin.Backend.
+func (s *server) Follow(ctx context.Context, f func(fact.Event)) { s.boots.Follow(ctx, f) }
+
+// Backup implements admin.Backend. Leases that are only in the journal so far are put into the store first.
+func (s *server) Backup(ctx context.Context, w io.Writer) error {
+	if err := s.leases.Checkpoint(ctx); err != nil {
+		return fmt.Errorf("checkpointing the leases: %v", err)
+	}
+	bounded, cancel := context.WithTimeout(ctx, 10*time.Minute)
+	defer cancel()
+	return s.store.Backup(bounded, w)
+}

@@ -1,0 +1,151 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// largeFleet is examples/lab with n machines in its table, on a /12.
+func (l *lab) largeFleet(b testing.TB, n int) (repo, spec string) {
+	repo = l.repository()
+	var table strings.Builder
+	table.WriteString("name,mac,address,firmware\nbios1," + machineMAC + ",10.77.0.11,bios\n")
+	for i := range n - 1 {
+		fmt.Fprintf(&table, "c%06d,52:54:01:%02x:%02x:%02x,10.%d.%d.%d,uefi\n", i, i>>16, i>>8&255, i&255, 64+i>>16, i>>8&255, i&255)
+	}
+	text := strings.Replace(table.String(), "10.64.0.0,", ",", 1) // the network's own address
+	if err := os.WriteFile(filepath.Join(repo, "machines.csv"), []byte(text), 0o644); err != nil {
+		b.Fatal(err)
+	}
+	spec = filepath.Join(repo, "lab.boot.hcl")
+	edit(b, spec, `cidr    = "10.77.0.0/24"`, `cidr    = "10.64.0.0/12"`)
+	edit(b, spec, `range  = "10.77.0.10-10.77.0.99"`, `range  = ["10.64.0.1-10.77.0.0", "10.77.0.10-10.77.0.99"]`)
+	l.commit(repo, "many machines")
+	return repo, spec
+}
+
+// inNamespace runs f in a thread of its own inside the namespace: sockets that f opens belong there.
+func inNamespace(name string, f func() error) error {
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine and takes its namespace with it
+		fd, err := unix.Open("/run/netns/"+name, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+		if err == nil {
+			err = unix.Setns(fd, unix.CLONE_NEWNET)
+			unix.Close(fd)
+		}
+		if err == nil {
+			err = f()
+		}
+		done <- err
+	}()
+	return <-done
+}
+
+// BenchmarkCommitToWire is the time from the end of `git commit` until the machine's script has the change.
+func BenchmarkCommitToWire(b *testing.B) {
+	for _, n := range []int{2, 10_000} {
+		b.Run(strconv.Itoa(n), func(b *testing.B) {
+			l := newLab(b)
+			repo, spec := l.largeFleet(b, n)
+			s := l.serve("-var", "files="+l.files(), repo)
+			s.eventually("the first revision", func() bool { return strings.Contains(l.script(machineMAC), "hugepages") })
+			pages := 64
+			for b.Loop() {
+				b.StopTimer()
+				edit(b, spec, fmt.Sprintf("hugepages = %d", pages), fmt.Sprintf("hugepages = %d", pages+1))
+				pages++
+				l.commit(repo, "next")
+				b.StartTimer()
+				want := fmt.Sprintf("hugepages=%d ", pages)
+				if err := inNamespace(l.server, func() error { return waitForScript(want) }); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// waitForScript asks for the script again and again, until it holds the text.
+func waitForScript(want string) error {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(2 * time.Millisecond) {
+		text, err := rawGet("10.77.0.1:8080", "/boot/v1/bootscript?mac="+machineMAC)
+		if err != nil {
+			return err
+		}
+		if strings.Contains(text, want) {
+			return nil
+		}
+	}
+	return fmt.Errorf("waited a minute for %q", want)
+}
+
+// rawGet dials in the calling thread, which net/http does not.
+func rawGet(addr, path string) (string, error) {
+	c, err := net.DialTimeout("tcp4", addr, 5*time.Second)
+	if err != nil {
+		return "", err
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(5 * time.Second))
+	fmt.Fprintf(c, "GET %s HTTP/1.0\r\n\r\n", path)
+	var text strings.Builder
+	buf := make([]byte, 8192)
+	for {
+		n, err := c.Read(buf)
+		text.Write(buf[:n])
+		if err != nil {
+			return text.String(), nil
+		}
+	}
+}
+
+// BenchmarkBootScripts is `wrk -t1 -c16` against the boot HTTP server, and in the same run against the limit: a bare net/http
+// handler that writes as many bytes.
+func BenchmarkBootScripts(b *testing.B) {
+	l := newLab(b)
+	repo, _ := l.largeFleet(b, 10_000)
+	s := l.serve("-var", "files="+l.files(), repo)
+	s.eventually("the first revision", func() bool { return strings.Contains(l.script(machineMAC), "hugepages") })
+	l.lease()
+	body := []byte(l.script(machineMAC))
+	var bare net.Listener
+	if err := inNamespace(l.server, func() (err error) { bare, err = net.Listen("tcp4", "10.77.0.1:8081"); return err }); err != nil {
+		b.Fatal(err)
+	}
+	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Write(body) })}
+	done := make(chan error)
+	go func() { done <- server.Serve(bare) }()
+	defer func() { server.Close(); <-done }()
+	for b.Loop() {
+		b.ReportMetric(l.wrk("http://10.77.0.1:8080/boot/v1/bootscript?mac="+machineMAC), "scripts/s")
+		b.ReportMetric(l.wrk("http://10.77.0.1:8081/"), "bare/s")
+	}
+}
+
+var wrkRate = regexp.MustCompile(`Requests/sec:\s+([0-9.]+)`)
+
+func (l *lab) wrk(url string) float64 {
+	out, err := exec.Command("ip", "netns", "exec", l.machine, "wrk", "-t1", "-c16", "-d5s", url).CombinedOutput()
+	if err != nil {
+		l.t.Fatalf("wrk: %v\n%s", err, out)
+	}
+	m := wrkRate.FindSubmatch(out)
+	if m == nil || strings.Contains(string(out), "Non-2xx") {
+		l.t.Fatalf("wrk says:\n%s", out)
+	}
+	rate, _ := strconv.ParseFloat(string(m[1]), 64)
+	return rate
+}

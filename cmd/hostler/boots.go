@@ -1,0 +1,92 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"net/url"
+	"strconv"
+	"time"
+
+	"hostler/reconcile/timeline"
+	"hostler/servers/admin"
+)
+
+func bootsCommand() command {
+	return command{
+		name: "boots", args: "[NODE|MAC]", synopsis: "Show boots as they happened, stage by stage",
+		long: "Without an argument, the newest boot of every machine, one line each. With a machine, its newest boot (or its -n newest), step by step:\n" +
+			"when, which stage, what was asked for, how much was sent, and how it ended. With -follow, every step of every boot as it happens.",
+		setup: func(fs *flag.FlagSet) func(context.Context, *environment, []string) int {
+			socket := socketFlag(fs)
+			asJSON := fs.Bool("json", false, "Print as JSON.")
+			follow := fs.Bool("follow", false, "Print steps as they happen, until interrupted.")
+			n := fs.Int("n", 1, "How `many` boots of the machine.")
+			return func(ctx context.Context, env *environment, args []string) int {
+				machine := ""
+				switch len(args) {
+				case 0:
+				case 1:
+					machine = args[0]
+				default:
+					return env.fail("boots: one machine at most, not %q", args)
+				}
+				c := admin.NewClient(socketPath(*socket))
+				if *follow {
+					return env.follow(ctx, c, machine)
+				}
+				q := url.Values{"machine": {machine}, "n": {strconv.Itoa(*n)}}
+				var boots []timeline.Boot
+				if err := c.Get(ctx, "/v1/boots?"+q.Encode(), &boots); err != nil {
+					return env.serverError(err)
+				}
+				if *asJSON {
+					return env.json(boots)
+				}
+				env.printBoots(boots, machine)
+				return exitOK
+			}
+		},
+	}
+}
+
+func (env *environment) printBoots(boots []timeline.Boot, machine string) {
+	if len(boots) == 0 {
+		fmt.Fprintln(env.stdout, "No boot was seen.")
+		return
+	}
+	if machine == "" {
+		var rows [][]string
+		for _, b := range boots {
+			rows = append(rows, []string{bootName(&b), b.Start.UTC().Format("2 Jan 15:04:05"), b.Stage.String(), string(b.Outcome),
+				sinceText(b.Last.Sub(b.Start)), size(b.Bytes), strconv.Itoa(b.Retries), b.Revision.Short()})
+		}
+		env.table([]string{"MACHINE", "STARTED (UTC)", "STAGE", "OUTCOME", "TOOK", "SENT", "RETRIES", "REVISION"}, rows)
+		return
+	}
+	for i := range boots {
+		if i > 0 {
+			fmt.Fprintln(env.stdout)
+		}
+		env.printBoot(&boots[i])
+	}
+}
+
+func bootName(b *timeline.Boot) string {
+	if b.Node != "" {
+		return string(b.Node)
+	}
+	return b.MAC.String()
+}
+
+func (env *environment) printBoot(b *timeline.Boot) {
+	fmt.Fprintf(env.stdout, "%s (%s), boot %s, %s\n", bootName(b), b.MAC, b.ID, b.Revision.Short())
+	fmt.Fprintf(env.stdout, "started %s, %s since %s, reached stage %s\n\n", b.Start.UTC().Format("2 Jan 2006 15:04:05 MST"), b.Outcome,
+		b.Since.UTC().Format(time.TimeOnly), b.Stage)
+	for _, e := range b.Events {
+		fmt.Fprintln(env.stdout, eventLine(e, b.Start))
+	}
+	if b.Omitted > 0 {
+		fmt.Fprintf(env.stdout, "... and %s that are not kept\n", plural(b.Omitted, "later step"))
+	}
+}

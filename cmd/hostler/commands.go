@@ -1,0 +1,12 @@
+package main
+
+// commands is every subcommand. Each stands in the file of its name.
+func commands() []command {
+	return []command{
+		initCommand(), fmtCommand(), validateCommand(),
+		planCommand(), bootCommand(), explainCommand(), renderCommand(),
+		serveCommand(), applyCommand(),
+		statusCommand(), nodesCommand(), leasesCommand(), bootsCommand(),
+		stateBackupCommand(), completionCommand(), versionCommand(),
+	}
+}

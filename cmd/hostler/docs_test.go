@@ -1,0 +1,73 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"hostler/spec"
+	"hostler/spec/lang"
+)
+
+const generatedMark = "<!-- made from the schema: go test ./cmd/hostler -run TestLanguageReference -update -->\n"
+
+// TestLanguageReference holds docs/language.md against the schema that drives decoding: nothing is documented that does not exist,
+// and nothing exists undocumented.
+func TestLanguageReference(t *testing.T) {
+	const path = "../../docs/language.md"
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	intro, _, ok := strings.Cut(string(text), generatedMark)
+	if !ok {
+		t.Fatalf("%s has no line %q", path, generatedMark)
+	}
+	want := intro + generatedMark + languageReference()
+	if *update {
+		if err := os.WriteFile(path, []byte(want), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if diff := cmp.Diff(want, string(text)); diff != "" && !*update {
+		t.Errorf("docs/language.md is not what the schema says (-want +got):\n%s", diff)
+	}
+}
+
+func languageReference() string {
+	var b strings.Builder
+	var names []string
+	for name := range lang.Functions(os.DirFS(".")) {
+		names = append(names, "`"+name+"`")
+	}
+	slices.Sort(names)
+	fmt.Fprintf(&b, "\n## Functions\n\nAll are pure; those that read files read only files of the revision. Where Terraform has a function of the same name, it does the same.\n\n%s.\n\n## Blocks\n", strings.Join(names, ", "))
+	for _, block := range spec.Schema() {
+		writeBlock(&b, block, "")
+	}
+	return b.String()
+}
+
+func writeBlock(b *strings.Builder, block *spec.Block, within string) {
+	path := strings.TrimSpace(within + " " + block.Type)
+	fmt.Fprintf(b, "\n### %s\n\n%s\n", strings.TrimSpace(path+" "+strings.Join(block.Labels, " ")), block.Doc)
+	if len(block.Attrs) > 0 {
+		b.WriteString("\n| attribute | type | default | takes effect | |\n|---|---|---|---|---|\n")
+	}
+	for _, a := range block.Attrs {
+		value := a.Default
+		if a.Required {
+			value = "required"
+		} else if value != "" {
+			value = "`" + value + "`"
+		}
+		fmt.Fprintf(b, "| `%s` | %s | %s | %s | %s |\n", a.Name, a.Type, value, a.Class, strings.ReplaceAll(a.Doc, "|", "\\|"))
+	}
+	for _, inner := range block.Blocks {
+		writeBlock(b, inner, path)
+	}
+}

@@ -1,0 +1,59 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"time"
+
+	"hostler/servers/admin"
+)
+
+func nodesCommand() command {
+	return command{
+		name: "nodes", synopsis: "List the declared machines and their last boots",
+		long: "Lists every machine that the running server knows from the spec, with its address and how far its newest boot came.",
+		setup: func(fs *flag.FlagSet) func(context.Context, *environment, []string) int {
+			socket := socketFlag(fs)
+			asJSON := fs.Bool("json", false, "Print as JSON.")
+			return func(ctx context.Context, env *environment, args []string) int {
+				if len(args) > 0 {
+					return env.fail("nodes: no argument expected, not %q", args)
+				}
+				var nodes []nodeStatus
+				if err := admin.NewClient(socketPath(*socket)).Get(ctx, "/v1/nodes", &nodes); err != nil {
+					return env.serverError(err)
+				}
+				if *asJSON {
+					return env.json(nodes)
+				}
+				env.printNodes(nodes)
+				return exitOK
+			}
+		},
+	}
+}
+
+func (env *environment) printNodes(nodes []nodeStatus) {
+	if len(nodes) == 0 {
+		fmt.Fprintln(env.stdout, "No nodes are declared.")
+		return
+	}
+	var rows [][]string
+	for _, n := range nodes {
+		addr, boot := "", "never seen"
+		if n.IP.IsValid() {
+			addr = n.IP.String()
+		} else if n.Lease != nil {
+			addr = n.Lease.Addr.String() + " (lease)"
+		}
+		if n.Boot != nil {
+			boot = fmt.Sprintf("%s at %s, %s ago", n.Boot.Outcome, n.Boot.Stage, ago(time.Since(n.Boot.Last)))
+		}
+		if n.Hold != "" {
+			boot = "held: " + n.Hold
+		}
+		rows = append(rows, []string{string(n.Name), n.MAC.String(), addr, n.Subnet, n.Image, n.NodeInfo.Boot, boot})
+	}
+	env.table([]string{"NODE", "MAC", "ADDRESS", "SUBNET", "IMAGE", "BOOT", "LAST BOOT"}, rows)
+}

@@ -1,0 +1,388 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"hostler/reconcile"
+	"hostler/render"
+	"hostler/render/fact"
+	"hostler/servers/admin"
+	"hostler/spec"
+)
+
+type planOptions struct {
+	load             *loadFlags
+	base, revision   string
+	socket           *string
+	full, json       bool
+	detailedExitCode bool
+}
+
+func planCommand() command {
+	return command{
+		name: "plan", args: "[DIR]", synopsis: "Say what a change does to which machine's next boot",
+		long: "Compares the spec in DIR (default: the current directory, uncommitted changes included), or a revision of the repository\n" +
+			"there, with a base: the revision that -base names, else what a running server serves, else nothing. The first line says which.\n" +
+			"Equal changes are one group, with its cause by file and line and when it takes effect.",
+		setup: func(fs *flag.FlagSet) func(context.Context, *environment, []string) int {
+			o := &planOptions{load: loadOptions(fs), socket: socketFlag(fs)}
+			fs.StringVar(&o.base, "base", "", "Compare with this `revision` of the repository: a branch, a tag or a commit.")
+			fs.StringVar(&o.revision, "revision", "", "Plan this `revision` of the repository instead of the files in DIR.")
+			fs.BoolVar(&o.full, "full", false, "Name every machine of every group.")
+			fs.BoolVar(&o.json, "json", false, "Print as JSON, one object a line.")
+			fs.BoolVar(&o.detailedExitCode, "detailed-exitcode", false, "Exit with 0 for no changes, 1 for an error, 2 for changes.")
+			return func(ctx context.Context, env *environment, args []string) int { return runPlan(ctx, env, o, args) }
+		},
+	}
+}
+
+func runPlan(ctx context.Context, env *environment, o *planOptions, args []string) int {
+	dir, ok := env.oneDir("plan", args)
+	if !ok {
+		return exitError
+	}
+	target, code := env.load(ctx, dir, o.revision, o.load, o.json)
+	if target == nil {
+		return code
+	}
+	base, code := env.planBase(ctx, dir, o)
+	if base == nil {
+		return code
+	}
+	plan := reconcile.NewPlan(base.snapshot, target.Snapshot, base.leases)
+	plan.Revision, plan.Base = target.Revision, base.revision
+	if o.json {
+		code = env.printPlanJSON(plan)
+	} else {
+		p := planPrinter{env: env, plan: plan, old: base.snapshot, new: target.Snapshot, full: o.full}
+		p.print(fmt.Sprintf("%s %s", target.Revision.Short(), quoteSubject(target.Subject)), base.label)
+		code = exitOK
+	}
+	if o.detailedExitCode && code == exitOK && !plan.Empty() {
+		return exitChanges
+	}
+	return code
+}
+
+func quoteSubject(s string) string {
+	if s == "" {
+		return ""
+	}
+	return fmt.Sprintf("%q", s)
+}
+
+// planBaseline is what a plan compares with; a nil snapshot is nothing.
+type planBaseline struct {
+	snapshot *render.Snapshot
+	revision fact.Revision
+	leases   []fact.Lease
+	label    string
+}
+
+func (env *environment) planBase(ctx context.Context, dir string, o *planOptions) (*planBaseline, int) {
+	if o.base != "" {
+		l, code := env.load(ctx, dir, o.base, o.load, o.json)
+		if l == nil {
+			return nil, code
+		}
+		return &planBaseline{snapshot: l.Snapshot, revision: l.Revision, label: l.Revision.Short() + ", no live facts"}, exitOK
+	}
+	client := admin.NewClient(socketPath(*o.socket))
+	served, err := fetchServed(ctx, client)
+	if err != nil {
+		if *o.socket != "" || !noServer(err) {
+			return nil, env.fail("%v", err)
+		}
+		return &planBaseline{label: "nothing: no server runs here (-base names a revision, -socket a server)"}, exitOK
+	}
+	snapshot, diags := served.snapshot()
+	if diags.HasErrors() {
+		return nil, env.fail("rendering what the server serves: %v", diags.Error())
+	}
+	b := &planBaseline{snapshot: snapshot, revision: served.Revision, leases: served.Leases}
+	b.label = fmt.Sprintf("%s, served on %s since %s", served.Revision.Short(), client.Path(), served.Since.UTC().Format("2 Jan 15:04 MST"))
+	if snapshot == nil {
+		b.label = "nothing: the server on " + client.Path() + " serves no revision yet"
+	}
+	return b, exitOK
+}
+
+// noServer reports whether there is simply nobody on the socket.
+func noServer(err error) bool {
+	return errors.Is(err, os.ErrNotExist) || isRefused(err)
+}
+
+// planPrinter writes a plan for people.
+type planPrinter struct {
+	env      *environment
+	plan     *reconcile.Plan
+	old, new *render.Snapshot
+	full     bool
+}
+
+const planGroupsShown = 10
+
+func (p *planPrinter) print(target, base string) {
+	out := p.env.stdout
+	fmt.Fprintf(out, "Plan: %s\nagainst %s\n\n", strings.TrimSpace(target), base)
+	if p.plan.Empty() {
+		fmt.Fprintln(out, "No changes. Every machine's next boot stays as it is.")
+		return
+	}
+	for i, g := range p.plan.Groups {
+		if i == planGroupsShown && !p.full {
+			fmt.Fprintf(out, "... and %s more; -full shows all.\n\n", plural(len(p.plan.Groups)-i, "distinct change"))
+			break
+		}
+		p.group(g)
+	}
+	p.summary()
+}
+
+func (p *planPrinter) group(g reconcile.PlanGroup) {
+	out := p.env.stdout
+	what := g.Subject
+	if len(g.Nodes) > 0 {
+		what = plural(len(g.Nodes), "node")
+	}
+	for i, d := range p.headline(g) {
+		left := fmt.Sprintf("%s %s", g.Action, what)
+		if i > 0 {
+			left = strings.Repeat(" ", len(left))
+		}
+		line := fmt.Sprintf("%s   %s", left, d)
+		if i == 0 {
+			if pad := p.env.width - 16 - len(line); pad > 0 {
+				line += strings.Repeat(" ", pad)
+			}
+			line += "  " + when(g)
+		}
+		fmt.Fprintln(out, p.paint(g.Action, line))
+	}
+	for i, c := range g.Causes {
+		label := "because"
+		if i > 0 {
+			label = "       "
+		}
+		if i == 5 && !p.full {
+			fmt.Fprintf(out, "            and %d more places\n", len(g.Causes)-i)
+			break
+		}
+		fmt.Fprintf(out, "    %s   %s\n", label, causeText(c, g.Action))
+	}
+	if len(g.Nodes) > 0 {
+		fmt.Fprintf(out, "    nodes     %s\n", p.members(g.Nodes))
+		p.example(g)
+	}
+	fmt.Fprintln(out)
+}
+
+// headline says what changes, one line a setting.
+func (p *planPrinter) headline(g reconcile.PlanGroup) []string {
+	var lines []string
+	for _, d := range g.Deltas {
+		old, new := d.Old, d.New
+		if d.PerNode && len(g.Nodes) > 1 {
+			lines = append(lines, d.Path+"   each its own")
+			continue
+		}
+		switch {
+		case d.Path == "lease" && g.Class == render.ClassOrphan:
+			lines = append(lines, "lease "+old+" is in use, and no pool holds it any more")
+		case old == "":
+			lines = append(lines, d.Path+"   + "+cut(new, 60))
+		case new == "":
+			lines = append(lines, d.Path+"   - "+cut(old, 60))
+		default:
+			lines = append(lines, fmt.Sprintf("%s   %s -> %s", d.Path, cut(old, 40), cut(new, 40)))
+		}
+	}
+	if len(lines) == 0 {
+		lines = []string{p.whole(g)}
+	}
+	if len(lines) > 12 && !p.full {
+		lines = append(lines[:11], fmt.Sprintf("and %d more settings", len(lines)-11))
+	}
+	return lines
+}
+
+// whole says what comes or goes as a whole.
+func (p *planPrinter) whole(g reconcile.PlanGroup) string {
+	s, text := p.new, "new"
+	if g.Action == "-" {
+		s, text = p.old, "gone"
+	}
+	if s == nil || len(g.Nodes) == 0 {
+		return text
+	}
+	if n, ok := s.Node(string(g.Nodes[0])); ok && n.Image != "" {
+		text += ": boots " + n.Image
+		if len(n.Groups) > 0 {
+			text += " by " + strings.Join(n.Groups, ", ")
+		}
+	}
+	return text
+}
+
+func cut(s string, n int) string {
+	if r := []rune(s); len(r) > n {
+		return string(r[:n-3]) + "..."
+	}
+	return s
+}
+
+// when says in words when a group takes effect.
+func when(g reconcile.PlanGroup) string {
+	switch g.Class {
+	case render.ClassNextBoot:
+		return "next boot"
+	case render.ClassNextRenew:
+		return "next renewal"
+	case render.ClassNone:
+		return "no effect"
+	case render.ClassAddress:
+		return "next renewal: address"
+	case render.ClassServer:
+		return "at once: server"
+	case render.ClassExposure:
+		return "at once: exposure"
+	case render.ClassOrphan:
+		return "orphan"
+	case render.ClassRemove:
+		return "at once: removal"
+	case render.ClassUnbootable:
+		return "unbootable"
+	default:
+		return string(g.Class)
+	}
+}
+
+func causeText(c reconcile.Cause, action string) string {
+	verb := map[string]string{"+": "added in", "-": "removed from"}[action]
+	if verb == "" {
+		verb = "changed in"
+	}
+	layer := c.Layer
+	switch layer {
+	case "":
+		layer = "declaration"
+	case "node":
+		layer = "the node"
+	}
+	text := fmt.Sprintf("%s, %s %s", layer, verb, c.Place)
+	if c.Rows > 1 {
+		text += fmt.Sprintf(" and %s", plural(c.Rows-1, "more row"))
+	}
+	return text
+}
+
+func (p *planPrinter) members(nodes []fact.NodeName) string {
+	names := make([]string, len(nodes))
+	for i, n := range nodes {
+		names[i] = string(n)
+	}
+	folded := foldNames(names)
+	if len(folded) > 200 && !p.full {
+		return folded[:strings.LastIndexByte(folded[:200], ',')] + ", ... (-full names all)"
+	}
+	return folded
+}
+
+// example shows the whole kernel command line of the group's first node, before and after, when it changes.
+func (p *planPrinter) example(g reconcile.PlanGroup) {
+	shown := g.Action == "+"
+	for _, d := range g.Deltas {
+		shown = shown || strings.HasPrefix(d.Path, "kernel_args") || d.Path == "image"
+	}
+	if !shown {
+		return
+	}
+	var lines []string
+	for _, side := range []struct {
+		sign string
+		s    *render.Snapshot
+	}{{"-", p.old}, {"+", p.new}} {
+		if side.s == nil {
+			continue
+		}
+		if n, ok := side.s.Node(string(g.Nodes[0])); ok {
+			lines = append(lines, p.paint(side.sign, "      "+side.sign+" "+n.KernelArgs))
+		}
+	}
+	if len(lines) == 0 {
+		return
+	}
+	fmt.Fprintf(p.env.stdout, "\n      example %s\n%s\n", g.Nodes[0], strings.Join(lines, "\n"))
+}
+
+func (p *planPrinter) summary() {
+	out, plan := p.env.stdout, p.plan
+	fmt.Fprintf(out, "Plan: %s to add, %s to change, %s to remove. %s.\n", thousands(plan.Add), thousands(plan.Change), thousands(plan.Remove),
+		plural(len(plan.Groups), "distinct change"))
+	var impact []string
+	for _, c := range impactOrder {
+		if n := plan.Impact[c.class]; n > 0 {
+			impact = append(impact, thousands(n)+" "+c.text)
+		}
+	}
+	fmt.Fprintf(out, "Impact: %s.\n", strings.Join(impact, ", "))
+	if d := plan.Worst(); d == render.ClassNextBoot || d == render.ClassNone {
+		fmt.Fprint(out, "A running machine notices nothing until it reboots. ")
+	}
+	fmt.Fprintf(out, "Plan digest %.8s.\n", plan.Digest)
+}
+
+var impactOrder = []struct {
+	class render.Class
+	text  string
+}{
+	{render.ClassUnbootable, "unbootable"}, {render.ClassRemove, "removed"}, {render.ClassOrphan, "leases orphaned"}, {render.ClassAddress, "with another address"},
+	{render.ClassExposure, "answer other machines than before"}, {render.ClassServer, "at the server, at once"}, {render.ClassNextRenew, "at next renewal"},
+	{render.ClassNextBoot, "at next boot"}, {render.ClassNone, "without effect"},
+}
+
+// paint colours a line by its action. The symbol says the same without colour.
+func (p *planPrinter) paint(action, line string) string {
+	if !p.env.color {
+		return line
+	}
+	code := map[string]string{"+": "32", "-": "31", "~": "33", "-/+": "31", "!": "31;1"}[action]
+	return "\x1b[" + code + "m" + line + "\x1b[0m"
+}
+
+// printPlanJSON writes Terraform's line-delimited messages, with a group a message.
+func (env *environment) printPlanJSON(plan *reconcile.Plan) int {
+	enc := json.NewEncoder(env.stdout)
+	message := func(kind, text string, more map[string]any) {
+		m := map[string]any{"@level": "info", "@message": text, "@module": "hostler.ui", "type": kind}
+		for k, v := range more {
+			m[k] = v
+		}
+		_ = enc.Encode(m)
+	}
+	message("version", "hostler "+versionText(), map[string]any{"hostler": versionText(), "ui": "1.0"})
+	message("source", "plan of "+string(plan.Revision), map[string]any{"revision": plan.Revision, "base": plan.Base})
+	for _, g := range plan.Groups {
+		message("planned_group", fmt.Sprintf("%s %s", g.Action, g.Class), map[string]any{"group": g, "count": max(len(g.Nodes), 1)})
+	}
+	message("change_summary", fmt.Sprintf("Plan: %d to add, %d to change, %d to remove.", plan.Add, plan.Change, plan.Remove),
+		map[string]any{"changes": map[string]any{"add": plan.Add, "change": plan.Change, "remove": plan.Remove, "operation": "plan"}, "impact": plan.Impact, "digest": plan.Digest})
+	return exitOK
+}
+
+// servedState is what a server says that it serves, enough to render it again.
+type servedState struct {
+	Revision  fact.Revision
+	Since     time.Time
+	Leases    []fact.Lease
+	Fleet     *spec.Fleet
+	Artifacts render.Artifacts
+	Holds     map[fact.NodeName]string
+}

@@ -1,0 +1,116 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+type serveOptions struct {
+	load                        *loadFlags
+	interfaces                  []string
+	state, socket, sync, branch string
+	poll                        time.Duration
+	debug                       bool
+}
+
+func serveCommand() command {
+	return command{
+		name: "serve", args: "SOURCE", synopsis: "Serve machines from a spec, and follow its changes",
+		long: "Serves DHCP, TFTP and boot HTTP on the named interfaces, from the spec in SOURCE: a directory, a git repository on this machine, or the\n" +
+			"URL of one (ssh, https). Every commit on the branch, or every saved file of a directory, is checked, rendered, and served when it is good.\n" +
+			"When it is not, the last good revision stays in force.",
+		setup: func(fs *flag.FlagSet) func(context.Context, *environment, []string) int {
+			o := &serveOptions{load: loadOptions(fs)}
+			fs.Func("interface", "Serve on this network `interface`. May be repeated.", func(name string) error {
+				o.interfaces = append(o.interfaces, name)
+				return nil
+			})
+			fs.StringVar(&o.state, "state", "", "The state `directory`. Default "+defaultServerConfig().StateDir+".")
+			fs.StringVar(&o.socket, "socket", "", "The admin `socket`. Default "+defaultSocket+", or admin.sock in the directory that -state names.")
+			fs.DurationVar(&o.poll, "poll", 0, "How often to look at the source even when nothing hints at a change, as a `duration` such as 30s.")
+			fs.StringVar(&o.sync, "sync", "", "`auto` serves new revisions, manual only observes them until `hostler apply`. Default auto.")
+			fs.StringVar(&o.branch, "branch", "", "The `branch` to follow. Default: the one that HEAD names.")
+			fs.BoolVar(&o.debug, "debug", false, "Log every decision, silence towards strangers included.")
+			return func(ctx context.Context, env *environment, args []string) int {
+				c, ok := o.configuration(env, args)
+				if !ok {
+					return exitError
+				}
+				return env.serve(ctx, c, o.debug)
+			}
+		},
+	}
+}
+
+// configuration reads the file, if there is one, and lays the flags over it.
+func (o *serveOptions) configuration(env *environment, args []string) (serverConfig, bool) {
+	c := defaultServerConfig()
+	return c, o.override(env, &c, args)
+}
+
+func (o *serveOptions) override(env *environment, c *serverConfig, args []string) bool {
+	switch len(args) {
+	case 0:
+	case 1:
+		c.Source.URL = args[0]
+	default:
+		env.fail("serve: one source, not %q", args)
+		return false
+	}
+	if c.Source.URL == "" {
+		env.fail("serve: name the source of the spec: a directory, a repository, or its URL")
+		return false
+	}
+	set := func(field *string, value string) {
+		if value != "" {
+			*field = value
+		}
+	}
+	if o.state != "" && o.socket == "" && c.Socket == defaultServerConfig().Socket {
+		o.socket = filepath.Join(o.state, "admin.sock")
+	}
+	set(&c.StateDir, o.state)
+	set(&c.Socket, o.socket)
+	set(&c.Source.Branch, o.branch)
+	set((*string)(&c.Source.Sync), o.sync)
+	if o.poll > 0 {
+		c.Source.Poll = o.poll
+	}
+	if len(o.interfaces) > 0 {
+		c.Interfaces = o.interfaces
+	}
+	for name, value := range o.load.vars {
+		if c.Vars == nil {
+			c.Vars = map[string]string{}
+		}
+		c.Vars[name] = value
+	}
+	if c.Source.Sync != "auto" && c.Source.Sync != "manual" {
+		env.fail("serve: -sync=%s: it is auto or manual", c.Source.Sync)
+		return false
+	}
+	return true
+}
+
+func (env *environment) serve(ctx context.Context, c serverConfig, debug bool) int {
+	level := slog.LevelInfo
+	if debug {
+		level = slog.LevelDebug
+	}
+	log := slog.New(slog.NewTextHandler(env.stderr, &slog.HandlerOptions{Level: level}))
+	s, err := newServer(c, log)
+	if err != nil {
+		return env.fail("%v", err)
+	}
+	log.Info("serving", "version", versionText(), "source", c.Source.URL, "interfaces", strings.Join(localAddresses(c.Interfaces), " "), "socket", c.Socket, "state", c.StateDir)
+	if err := s.run(ctx); err != nil {
+		return env.fail("%v", fmt.Errorf("serving: %w", err))
+	}
+	log.Info("stopped")
+	return exitOK
+}

@@ -1,0 +1,253 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"hostler/reconcile"
+	"hostler/reconcile/ledger"
+	"hostler/reconcile/source"
+	"hostler/reconcile/timeline"
+	"hostler/render"
+	"hostler/render/bootsim"
+	"hostler/render/fact"
+	"hostler/servers/admin"
+	"hostler/servers/dhcp"
+	"hostler/servers/httpd"
+	"hostler/servers/late"
+	"hostler/servers/tftp"
+	"hostler/spec"
+)
+
+// server is everything that `hostler serve` runs, put together: state at the bottom, then the reconciler, then the servers that read
+// its snapshot. Sockets are bound before anything starts.
+type server struct {
+	config  serverConfig
+	log     *slog.Logger
+	started time.Time
+
+	store   ledger.Store
+	leases  *ledger.Leases
+	boots   *timeline.Timeline
+	recon   *reconcile.Reconciler
+	dhcp    *dhcp.Server
+	tasks   []task
+	listens []string
+	undo    []func() // in reverse, when it never ran
+}
+
+// task is one long-running part.
+type task struct {
+	name  string
+	serve func(context.Context) error
+}
+
+// newServer opens the state and binds every socket, or fails and leaves nothing behind.
+func newServer(c serverConfig, log *slog.Logger) (s *server, err error) {
+	s = &server{config: c, log: log, started: time.Now()}
+	defer func() {
+		if err != nil {
+			s.close()
+		}
+	}()
+	if err := checkInterfaces(c.Interfaces); err != nil {
+		return s, err
+	}
+	if err := s.openState(); err != nil {
+		return s, err
+	}
+	if err := s.newReconciler(); err != nil {
+		return s, err
+	}
+	if err := s.bind(); err != nil {
+		return s, err
+	}
+	return s, nil
+}
+
+func (s *server) later(undo func()) { s.undo = append(s.undo, undo) }
+
+func (s *server) close() {
+	for i := len(s.undo) - 1; i >= 0; i-- {
+		s.undo[i]()
+	}
+}
+
+func checkInterfaces(names []string) error {
+	if len(names) == 0 {
+		return fmt.Errorf("serving: no interface named: give -interface=NAME, or an interface block in the server configuration")
+	}
+	for _, name := range names {
+		if _, err := net.InterfaceByName(name); err == nil {
+			continue
+		}
+		var have []string
+		if all, err := net.Interfaces(); err == nil {
+			for _, i := range all {
+				have = append(have, i.Name)
+			}
+		}
+		return fmt.Errorf("serving: interface %q: there is no such interface; this host has %s", name, strings.Join(have, ", "))
+	}
+	return nil
+}
+
+func (s *server) openState() (err error) {
+	if err := os.MkdirAll(s.config.StateDir, 0o700); err != nil {
+		return fmt.Errorf("making the state directory: %v", err)
+	}
+	if s.store, err = ledger.Open(filepath.Join(s.config.StateDir, "state.db")); err != nil {
+		return fmt.Errorf("opening the state in %s: %w", s.config.StateDir, err)
+	}
+	s.later(func() { s.store.Close() })
+	s.leases, err = ledger.OpenLeases(s.config.StateDir, s.store, time.Now, s.log)
+	if err != nil {
+		return fmt.Errorf("opening the leases in %s: %w", s.config.StateDir, err)
+	}
+	s.later(func() { s.leases.Close() })
+	s.boots, err = timeline.Open(filepath.Join(s.config.StateDir, "timeline"), marks{s.store}, time.Now, s.log)
+	if err != nil {
+		return fmt.Errorf("opening the boots in %s: %w", s.config.StateDir, err)
+	}
+	s.later(func() { s.boots.Close() })
+	return nil
+}
+
+func (s *server) newReconciler() error {
+	c := s.config.Source
+	src, err := source.New(source.Options{
+		Location: c.URL, Branch: c.Branch, Path: c.Path, Mirror: filepath.Join(s.config.StateDir, "mirror.git"),
+		SSHKey: c.SSHKeyFile, KnownHosts: c.KnownHostsFile, User: c.Username, TokenFile: c.TokenFile, CAFile: c.CAFile, Now: time.Now,
+	})
+	if err != nil {
+		return err
+	}
+	s.recon, err = reconcile.New(reconcile.Config{
+		Source: src, Ledger: s.store, StateDir: s.config.StateDir, Poll: c.Poll, Sync: reconcile.Sync(c.Sync), AllowRewind: c.AllowRewind,
+		Vars: s.config.Vars, Gate: gate, Log: s.log, Now: time.Now,
+	})
+	if err != nil {
+		return err
+	}
+	s.tasks = append(s.tasks, task{"reconciler", s.recon.Run})
+	return nil
+}
+
+// gate boots every machine that a new revision changes, before it is served.
+func gate(_ context.Context, old, new *render.Snapshot) spec.Diagnostics {
+	return bootsim.Gate(old, new, render.Diff(old, new))
+}
+
+// bind opens every socket: DHCP, TFTP, boot HTTP, and the operator's.
+func (s *server) bind() error {
+	l := s.config.Listen
+	base := late.Base{Advertised: s.config.Advertise, Port: l.HTTP.Port(), Prefix: l.PathPrefix}
+	d, err := dhcp.Listen(dhcp.Config{
+		Interfaces: s.config.Interfaces, Current: s.recon.Current, Leases: s.leases, Base: base, Event: s.boots.Record, Log: s.log, Now: time.Now,
+	})
+	if err != nil {
+		return err
+	}
+	s.dhcp = d
+	s.later(d.Close)
+	t, err := tftp.Listen(tftp.Config{
+		Addr: l.TFTP, Interfaces: s.config.Interfaces, Current: s.recon.Current, Blobs: s.recon, Leases: s.leases, Boots: s.boots,
+		Base: base, Event: s.boots.Record, Log: s.log, Now: time.Now,
+	})
+	if err != nil {
+		return err
+	}
+	s.later(func() { t.Close() })
+	h, err := httpd.Listen(httpd.Config{
+		Addr: l.HTTP, Interfaces: s.config.Interfaces, Current: s.recon.Current, At: s.recon.At, Blobs: s.recon,
+		Leases: s.leases, Boots: s.boots, Base: base, Event: s.boots.Record, Log: s.log, Now: time.Now,
+	})
+	if err != nil {
+		return err
+	}
+	s.later(func() { h.Close() })
+	a, err := admin.Listen(s.config.Socket, s, s.log)
+	if err != nil {
+		return err
+	}
+	s.later(func() { a.Close() })
+	s.listens = append(s.listens, "dhcp udp 67", "admin "+s.config.Socket)
+	for _, addr := range t.Addrs() {
+		s.listens = append(s.listens, "tftp udp "+addr.String())
+	}
+	for _, addr := range h.Addrs() {
+		s.listens = append(s.listens, "http tcp "+addr.String())
+	}
+	s.tasks = append(s.tasks, task{"dhcp", d.Serve}, task{"tftp", t.Serve}, task{"boot http", h.Serve}, task{"admin", a.Serve})
+	return nil
+}
+
+// marks keeps in the ledger which node was ready last, and by which boot.
+type marks struct{ store ledger.Store }
+
+const (
+	readyPrefix = "ready/"
+	readyFormat = 1
+)
+
+type readyMark struct {
+	Boot fact.BootID `json:"boot"`
+	At   time.Time   `json:"at"`
+}
+
+// Ready implements timeline.Marks. The newest boot wins, whatever stood there.
+func (m marks) Ready(ctx context.Context, node fact.NodeName, boot fact.BootID, at time.Time) error {
+	value, err := ledger.Pack(readyFormat, readyMark{boot, at})
+	if err != nil {
+		return err
+	}
+	_, err = m.store.Txn(ctx, nil, []ledger.Op{{Key: readyPrefix + string(node), Value: value}})
+	return err
+}
+
+// run serves until ctx ends or a part breaks, and then waits for all of them. State is closed last: nothing writes after it.
+func (s *server) run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	for _, t := range s.tasks {
+		g.Go(func() error {
+			if err := t.serve(ctx); err != nil {
+				return fmt.Errorf("%s: %w", t.name, err)
+			}
+			return nil
+		})
+	}
+	err := g.Wait()
+	for _, close := range []func() error{s.boots.Close, s.leases.Close, s.store.Close} {
+		if cerr := close(); err == nil && cerr != nil {
+			err = fmt.Errorf("closing the state: %v", cerr)
+		}
+	}
+	return err
+}
+
+// addresses of this host on the interfaces, for the first log line.
+func localAddresses(names []string) []string {
+	var out []string
+	for _, name := range names {
+		i, err := net.InterfaceByName(name)
+		if err != nil {
+			continue
+		}
+		addrs, _ := i.Addrs()
+		for _, a := range addrs {
+			if p, err := netip.ParsePrefix(a.String()); err == nil && p.Addr().Is4() {
+				out = append(out, name+"="+p.String())
+			}
+		}
+	}
+	return out
+}

@@ -1,0 +1,127 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"strings"
+	"time"
+
+	"hostler/reconcile"
+	"hostler/servers/admin"
+	"hostler/servers/dhcp"
+)
+
+// serverStatus is what the server says of itself.
+type serverStatus struct {
+	Version   string            `json:"version"`
+	Started   time.Time         `json:"started"`
+	Listen    []string          `json:"listen"`
+	Reconcile reconcile.Status  `json:"reconcile"`
+	History   []reconcile.Entry `json:"history"` // newest first
+	DHCP      dhcp.State        `json:"dhcp"`
+	Nodes     int               `json:"nodes"`
+	Leases    int               `json:"leases"`
+}
+
+func statusCommand() command {
+	return command{
+		name: "status", synopsis: "Say what is served, since when, and why not something newer",
+		long: "Shows the running server's revision, its source, the state of each interface, and the last revisions with what became of them. When a\n" +
+			"newer revision is not served, its mistakes are shown with file and line. Exits with 3 when the newest revision could not be served.",
+		setup: func(fs *flag.FlagSet) func(context.Context, *environment, []string) int {
+			socket := socketFlag(fs)
+			asJSON := fs.Bool("json", false, "Print as JSON.")
+			all := fs.Bool("history", false, "Show the whole history of revisions.")
+			return func(ctx context.Context, env *environment, args []string) int {
+				if len(args) > 0 {
+					return env.fail("status: no argument expected, not %q", args)
+				}
+				var st serverStatus
+				if err := admin.NewClient(socketPath(*socket)).Get(ctx, "/v1/status", &st); err != nil {
+					return env.serverError(err)
+				}
+				if *asJSON {
+					return env.json(st)
+				}
+				return env.printStatus(&st, *all)
+			}
+		},
+	}
+}
+
+func (env *environment) printStatus(st *serverStatus, all bool) int {
+	row := func(name, format string, args ...any) {
+		fmt.Fprintf(env.stdout, "%-11s "+format+"\n", append([]any{name}, args...)...)
+	}
+	r := &st.Reconcile
+	row("hostler", "%s, up %s", st.Version, ago(time.Since(st.Started)))
+	row("Source", "%s (%s, sync %s)", r.Source, r.Kind, r.Sync)
+	if r.LastApplied == "" {
+		row("Revision", "none is served yet: no machine is answered")
+	} else {
+		row("Revision", "%s %s, served since %s", r.LastApplied.Short(), quoteSubject(r.Subject), r.ServingSince.UTC().Format("2 Jan 15:04:05 MST"))
+		row("Serves", "%s, %s, digest %.12s", plural(st.Nodes, "node"), plural(st.Leases, "lease"), r.Digest)
+	}
+	if r.Pending != "" {
+		row("Waiting", "%s: `hostler apply` promotes it", r.Pending.Short())
+	}
+	for _, i := range st.DHCP.Interfaces {
+		row("Interface", "%s", interfaceText(i))
+	}
+	row("Listens", "%s", strings.Join(st.Listen, ", "))
+	if len(st.DHCP.Plugins) > 1 {
+		row("DHCP chain", "%s", strings.Join(st.DHCP.Plugins, " -> "))
+	}
+	if st.DHCP.LeaseError != "" {
+		row("Leases", "cannot be written: %s", st.DHCP.LeaseError)
+	}
+	for _, c := range r.Conditions {
+		if c.Type == reconcile.Ready {
+			row("Ready", "%t, %s: %s", c.Status, c.Reason, c.Message)
+		}
+	}
+	code := exitOK
+	if len(r.Diagnostics) > 0 {
+		fmt.Fprintf(env.stdout, "\nFrom the last attempt, %s:\n", r.LastAttempted.Short())
+		printDiagnostics(env.stdout, r.Diagnostics, env.color, env.width)
+	}
+	if c, ok := r.Condition(reconcile.Ready); ok && !c.Status {
+		code = exitNo
+	}
+	env.printHistory(st.History, all)
+	return code
+}
+
+func interfaceText(i dhcp.InterfaceState) string {
+	text := i.Name
+	for _, p := range i.Addresses {
+		text += " " + p.String()
+	}
+	switch {
+	case !i.Listening:
+		text += ": not served: " + i.Problem
+	case i.Broadcasting != "":
+		text += ": answers to machines without an address are broadcast: " + i.Broadcasting
+	case i.Problem != "":
+		text += ": " + i.Problem
+	}
+	return text
+}
+
+const historyShown = 5
+
+func (env *environment) printHistory(entries []reconcile.Entry, all bool) {
+	if len(entries) == 0 {
+		return
+	}
+	if !all && len(entries) > historyShown {
+		entries = entries[:historyShown]
+	}
+	fmt.Fprintln(env.stdout)
+	var rows [][]string
+	for _, e := range entries {
+		rows = append(rows, []string{e.Revision.Short(), string(e.Outcome), e.Last.UTC().Format("2 Jan 15:04:05"), e.Author, cut(e.Subject, 40), cut(e.Diagnostic, 80)})
+	}
+	env.table([]string{"REVISION", "RESULT", "AT (UTC)", "AUTHOR", "SUBJECT", "WHY"}, rows)
+}

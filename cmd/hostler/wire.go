@@ -1,0 +1,252 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/insomniacslk/dhcp/dhcpv4"
+	"github.com/vishvananda/netlink"
+
+	"hostler/render"
+	"hostler/render/bootsim"
+	"hostler/render/fact"
+	"hostler/servers/admin"
+)
+
+// bootWire plays the machine against running servers.
+func (env *environment) bootWire(ctx context.Context, s *render.Snapshot, m bootsim.Machine, o *bootOptions, socket string) int {
+	if o.iface == "" {
+		return env.fail("boot: -wire needs -interface=NAME, to send from")
+	}
+	if l, ok := liveLease(ctx, socketPath(socket), m.MAC); ok && !o.force {
+		return env.fail("boot: %s holds the lease of %s until %s: it may be up, and would lose its address to the play; -force plays it all the same",
+			m.MAC, l.Addr, l.Expires.UTC().Format("15:04:05 MST"))
+	}
+	w, err := newWire(o.iface, m.MAC)
+	if err != nil {
+		return env.fail("%v", err)
+	}
+	defer w.close()
+	t := bootsim.Walk(w, m)
+	if o.json {
+		env.json(t)
+	} else {
+		env.printTranscript(s, m, t)
+	}
+	if !t.Booted {
+		return exitNo
+	}
+	return exitOK
+}
+
+func liveLease(ctx context.Context, socket string, mac fact.MAC) (fact.Lease, bool) {
+	var leases []fact.Lease
+	if admin.NewClient(socket).Get(ctx, "/v1/leases", &leases) != nil {
+		return fact.Lease{}, false // no server of this host: nothing is known
+	}
+	i := slices.IndexFunc(leases, func(l fact.Lease) bool { return l.MAC == mac && l.State == fact.Bound && time.Now().Before(l.Expires) })
+	if i < 0 {
+		return fact.Lease{}, false
+	}
+	return leases[i], true
+}
+
+// wire is a machine's network card on a real network: a macvlan interface with the machine's MAC, in a network namespace of its own, so
+// that neither its address nor its routes touch this host's.
+type wire struct {
+	ns   *namespace
+	link netlink.Link
+	mac  fact.MAC
+	dhcp net.PacketConn
+	http *http.Client
+}
+
+const (
+	wireTimeout = 5 * time.Second // for one answer
+	wireName    = "hostler0"
+	mostFetched = 2 << 30
+)
+
+func newWire(parent string, mac fact.MAC) (_ *wire, err error) {
+	w := &wire{mac: mac}
+	if w.ns, err = newNamespace(); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			w.close()
+		}
+	}()
+	if w.link, err = w.ns.macvlan(parent, wireName, net.HardwareAddr(mac[:])); err != nil {
+		return nil, fmt.Errorf("making a network card on %s: %v", parent, err)
+	}
+	err = w.ns.do(func() (err error) {
+		lc := net.ListenConfig{Control: bindToDevice(wireName)}
+		w.dhcp, err = lc.ListenPacket(context.Background(), "udp4", ":68")
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("listening for DHCP replies: %v", err)
+	}
+	dial := func(_ context.Context, network, addr string) (c net.Conn, err error) {
+		err = w.ns.do(func() (err error) { c, err = net.DialTimeout(network, addr, wireTimeout); return err })
+		return c, err
+	}
+	w.http = &http.Client{
+		Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true, ResponseHeaderTimeout: wireTimeout},
+		CheckRedirect: func(*http.Request, []*http.Request) error {
+			return errors.New("a redirect, which firmware does not follow")
+		},
+	}
+	return w, nil
+}
+
+func (w *wire) close() {
+	if w.dhcp != nil {
+		w.dhcp.Close()
+	}
+	w.ns.close()
+}
+
+// DHCP implements bootsim.Network. Replies are asked for as broadcasts, since the card has no address yet.
+func (w *wire) DHCP(f fact.Facts) (bootsim.Reply, error) {
+	request, err := encodeFacts(&f)
+	if err != nil {
+		return bootsim.Reply{}, err
+	}
+	to := &net.UDPAddr{IP: net.IPv4bcast, Port: 67}
+	buf := make([]byte, 1500)
+	for range 3 {
+		if _, err := w.dhcp.WriteTo(request.ToBytes(), to); err != nil {
+			return bootsim.Reply{}, err
+		}
+		w.dhcp.SetReadDeadline(time.Now().Add(2 * time.Second))
+		for {
+			n, _, err := w.dhcp.ReadFrom(buf)
+			if err != nil {
+				break // a time-out: send again, as firmware does
+			}
+			p, err := dhcpv4.FromBytes(buf[:n])
+			if err != nil || p.TransactionID != request.TransactionID || p.OpCode != dhcpv4.OpcodeBootReply {
+				continue
+			}
+			r := decodeReply(p)
+			if r.Message == fact.Ack {
+				err = w.ns.configure(w.link, p)
+			}
+			return r, err
+		}
+	}
+	return bootsim.Reply{}, errors.New("no answer")
+}
+
+// encodeFacts makes the packet that says the facts.
+func encodeFacts(f *fact.Facts) (*dhcpv4.DHCPv4, error) {
+	p, err := dhcpv4.New(dhcpv4.WithHwAddr(net.HardwareAddr(f.MAC[:])), dhcpv4.WithBroadcast(true),
+		dhcpv4.WithMessageType(dhcpv4.MessageType(f.Message)))
+	if err != nil {
+		return nil, err
+	}
+	put := func(code uint8, data []byte) { p.Options[code] = data }
+	text := map[uint8]string{12: f.Hostname, 55: f.Params, 60: f.VendorClass, 61: f.ClientID, 77: f.UserClass, 97: f.UUID}
+	for code, s := range text {
+		if s != "" {
+			put(code, []byte(s))
+		}
+	}
+	for code, a := range map[uint8]netip.Addr{50: f.Requested, 54: f.ServerID} {
+		if a.IsValid() {
+			put(code, a.AsSlice())
+		}
+	}
+	if f.Arch != fact.NoArch {
+		put(93, binary.BigEndian.AppendUint16(nil, uint16(f.Arch)))
+	}
+	if f.IPXE {
+		put(175, []byte{1, 1, 0}) // a feature list, as iPXE sends it
+	}
+	if f.MaxSize > 0 {
+		put(57, binary.BigEndian.AppendUint16(nil, uint16(f.MaxSize)))
+	}
+	if f.CIAddr.IsValid() {
+		p.ClientIPAddr = f.CIAddr.AsSlice()
+	}
+	return p, nil
+}
+
+// decodeReply takes what a machine reads out of a reply, in the shape of render.Answer.
+func decodeReply(p *dhcpv4.DHCPv4) bootsim.Reply {
+	addr := func(b []byte) netip.Addr {
+		a, _ := netip.AddrFromSlice(b)
+		if a = a.Unmap(); a.IsUnspecified() {
+			return netip.Addr{}
+		}
+		return a
+	}
+	r := bootsim.Reply{
+		Message: fact.Message(p.MessageType()), YIAddr: addr(p.YourIPAddr), SIAddr: addr(p.ServerIPAddr), ServerID: addr(p.Options[54]),
+		BootFile: p.BootFileName,
+	}
+	if b := p.Options[67]; len(b) > 0 {
+		r.BootFile = strings.TrimRight(string(b), "\x00")
+	}
+	for code, data := range p.Options {
+		switch code { // what the server writes beside the answer
+		case 53, 54, 61, 67, 82, 97, 118:
+		default:
+			r.Options = append(r.Options, render.Option{Code: code, Data: data})
+		}
+	}
+	slices.SortFunc(r.Options, func(a, b render.Option) int { return int(a.Code) - int(b.Code) })
+	return r
+}
+
+// HTTP implements bootsim.Network.
+func (w *wire) HTTP(url string) (bootsim.File, error) {
+	resp, err := w.http.Get(url)
+	if err != nil {
+		return bootsim.File{}, err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode == http.StatusNotFound {
+		return bootsim.File{}, errors.New("not found")
+	}
+	if resp.StatusCode != http.StatusOK {
+		return bootsim.File{}, errors.New(resp.Status)
+	}
+	if resp.ContentLength < 0 {
+		return bootsim.File{}, errors.New("no Content-Length, without which firmware does not boot")
+	}
+	return fetched(io.LimitReader(resp.Body, mostFetched), strings.HasPrefix(resp.Header.Get("Content-Type"), "text/"))
+}
+
+// fetched sums a file up. Texts are kept: they say what comes next.
+func fetched(r io.Reader, text bool) (bootsim.File, error) {
+	h := sha256.New()
+	var kept strings.Builder
+	var to io.Writer = h
+	if text {
+		to = io.MultiWriter(h, &kept)
+		r = io.LimitReader(r, 64<<10)
+	}
+	n, err := io.Copy(to, r)
+	if err != nil {
+		return bootsim.File{}, err
+	}
+	f := bootsim.File{Size: n, Text: kept.String()}
+	if !text {
+		f.Digest = fact.Digest(hex.EncodeToString(h.Sum(nil)))
+	}
+	return f, nil
+}

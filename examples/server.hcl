@@ -1,0 +1,66 @@
+# The configuration of one server: /etc/hostler/server.hcl, or the file that -config names. It lies outside the
+# repository with the spec, because it says what to trust. Only what differs from the defaults needs to be written; every
+# setting is shown here, those that are at their default as comments.
+
+# Where the spec comes from. Without this block, name the source as an argument: hostler serve -interface=eth1 SOURCE
+source {
+  # A repository (https, ssh, user@host:path), or a directory of this machine by its absolute path. A directory that is the
+  # root of a git repository is read at its commits; any other directory as its files are.
+  url = "https://git.example.net/infra/boot.git"
+
+  # branch = "main"      # default: the one that HEAD names
+  # path   = "fleets/ams" # folder of the spec inside the source; default: its root
+
+  poll = "60s"  # how often to look; changes of a directory on this machine are seen at once
+  sync = "auto" # auto applies each good revision; manual waits for "hostler apply"
+
+  # Apply a revision that does not contain the one being served, as after a forced push.
+  allow_rewind = false
+
+  # Secrets are never written here: each setting names a file that only hostler can read.
+  auth {
+    token_file = "/etc/hostler/git-token"
+    username   = "git" # beside the token
+
+    # ssh_key_file     = "/etc/hostler/id_ed25519"
+    # known_hosts_file = "/etc/hostler/known_hosts"
+    # ca_file          = "/etc/hostler/ca.pem" # authorities besides those of the system
+  }
+}
+
+# Values of the spec's variables for this server.
+inputs {
+  vars = {
+    env = "prod"
+  }
+}
+
+# The interfaces on which machines are served. No other is listened on: not by DHCP, TFTP or boot HTTP.
+interface "eth1" {}
+interface "eth2.40" {}
+
+# DHCP has no address to choose: it is UDP port 67 of each interface above.
+listen {
+  tftp = "0.0.0.0:69"
+  http = "0.0.0.0:8080"
+
+  # path_prefix = "/apis/bss" # in front of every boot URL
+}
+
+# The base of the URLs that machines are given, if they reach this server through a proxy. Default: the address that each
+# machine talks to.
+# advertise = "https://boot.example.net/pxe"
+
+# Leases, the revision being served, files and history.
+state_dir = "/var/lib/hostler"
+
+# Where "hostler status" and the other commands of operators find the server.
+socket = "/run/hostler/admin.sock"
+
+limits {
+  eval_time        = "1m"   # for evaluating a revision; one that takes longer is refused
+  eval_memory      = "4GiB" # the same
+  tftp_transfers   = 1024   # at the same time
+  tftp_per_client  = 8      # of one address at the same time
+  http_connections = 4096   # open at the same time; further ones wait
+}

@@ -1,0 +1,83 @@
+package admin
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+
+	"hostler/render/fact"
+)
+
+func routes(b Backend) http.Handler {
+	mux := http.NewServeMux()
+	get := func(path string, f func(url.Values) (any, error)) {
+		mux.HandleFunc("GET "+path, func(w http.ResponseWriter, r *http.Request) {
+			v, err := f(r.URL.Query())
+			answer(w, v, err)
+		})
+	}
+	get("/v1/status", func(url.Values) (any, error) { return b.Status(), nil })
+	get("/v1/nodes", func(url.Values) (any, error) { return b.Nodes(), nil })
+	get("/v1/leases", func(url.Values) (any, error) { return b.Leases(), nil })
+	get("/v1/served", func(url.Values) (any, error) { return b.Served() })
+	get("/v1/boots", func(q url.Values) (any, error) {
+		n, err := strconv.Atoi(q.Get("n"))
+		if err != nil {
+			n = 1
+		}
+		return b.Boots(q.Get("machine"), n)
+	})
+	mux.HandleFunc("POST /v1/reconcile", func(w http.ResponseWriter, r *http.Request) {
+		answer(w, struct{}{}, b.Reconcile(r.Context()))
+	})
+	mux.HandleFunc("POST /v1/apply", func(w http.ResponseWriter, r *http.Request) {
+		var req ApplyRequest
+		if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 4096)).Decode(&req); err != nil {
+			http.Error(w, "reading the request: "+err.Error(), http.StatusBadRequest)
+			return
+		}
+		v, err := b.Apply(r.Context(), req)
+		answer(w, v, err)
+	})
+	mux.HandleFunc("GET /v1/events", func(w http.ResponseWriter, r *http.Request) { follow(w, r, b) })
+	mux.HandleFunc("GET /v1/state/backup", func(w http.ResponseWriter, r *http.Request) {
+		if err := b.Backup(r.Context(), w); err != nil {
+			// The status line may be gone already: a cut answer is what tells the client.
+			panic(http.ErrAbortHandler)
+		}
+	})
+	return mux
+}
+
+func answer(w http.ResponseWriter, v any, err error) {
+	if err != nil {
+		code := http.StatusInternalServerError
+		if errors.Is(err, ErrRefused) {
+			code = http.StatusConflict
+		}
+		http.Error(w, err.Error(), code)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(v) // on an error the client is gone: nobody is left to tell
+}
+
+// follow writes one event a line. The first line is empty: it tells the client that nothing from now on is missed.
+func follow(w http.ResponseWriter, r *http.Request, b Backend) {
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
+	fmt.Fprintln(w)
+	out := http.NewResponseController(w)
+	_ = out.Flush()
+	enc := json.NewEncoder(w)
+	b.Follow(ctx, func(e fact.Event) {
+		if enc.Encode(e) != nil || out.Flush() != nil {
+			cancel()
+		}
+	})
+}

@@ -1,0 +1,67 @@
+// Package serverconf reads the configuration of one server: where its spec comes from, which interfaces it serves, and its limits.
+// It lies outside the repository on purpose, since it says what to trust. The package checks what the text alone can tell;
+// whether files, interfaces and addresses exist is for those who open them.
+package serverconf
+
+import (
+	"net/netip"
+	"time"
+)
+
+// Config is a checked server configuration with every default filled in.
+type Config struct {
+	Source     Source
+	Vars       map[string]string // values for the spec's variables, as text
+	Interfaces []string          // the only ones that are served, in the order of the file
+	Listen     Listen
+	Advertise  string // base of the URLs that machines are given, without a final slash; empty: the address they talk to
+	StateDir   string // absolute
+	Socket     string // of the operator's commands, absolute
+	Limits     Limits
+}
+
+// Source is where the spec comes from.
+type Source struct {
+	URL            string // a URL, user@host:path, or an absolute path; empty when a flag must name it
+	Branch         string // empty: the one that HEAD names
+	Path           string // the spec's folder inside the source, relative; empty: its root
+	Poll           time.Duration
+	Sync           string // "auto" or "manual"
+	AllowRewind    bool   // apply a revision that does not contain the applied one
+	TokenFile      string // files are absolute paths, or empty
+	SSHKeyFile     string
+	KnownHostsFile string
+	Username       string
+	CAFile         string
+}
+
+// Listen are the addresses to listen on. DHCP has none: it listens on UDP port 67 of the interfaces.
+type Listen struct {
+	TFTP       netip.AddrPort
+	HTTP       netip.AddrPort
+	PathPrefix string // of every boot URL, as /apis/bss: empty, or with a slash in front and none at the end
+}
+
+// Limits bound what one server takes on.
+type Limits struct {
+	EvalTime        time.Duration // of one evaluation of the spec
+	EvalMemory      int64         // bytes
+	TFTPTransfers   int           // at the same time
+	TFTPPerClient   int           // of one address at the same time
+	HTTPConnections int           // open at the same time
+}
+
+// Default is the configuration of a server without a file.
+func Default() Config {
+	return Config{
+		Source:   Source{Poll: time.Minute, Sync: "auto"},
+		Vars:     map[string]string{},
+		Listen:   Listen{TFTP: netip.MustParseAddrPort("0.0.0.0:69"), HTTP: netip.MustParseAddrPort("0.0.0.0:8080")},
+		StateDir: "/var/lib/hostler",
+		Socket:   "/run/hostler/admin.sock",
+		Limits: Limits{
+			EvalTime: time.Minute, EvalMemory: 4 << 30,
+			TFTPTransfers: 1024, TFTPPerClient: 8, HTTPConnections: 4096,
+		},
+	}
+}

@@ -168,7 +168,7 @@ func (s *server) bind() error {
 	}
 	s.later(func() { t.Close() })
 	h, err := httpd.Listen(httpd.Config{
-		Addr: l.HTTP, Interfaces: s.config.Interfaces, Current: s.recon.Current, At: s.recon.At, Blobs: s.recon,
+		Addr: l.HTTP, Interfaces: s.config.Interfaces, Current: s.recon.Current, At: s.recon.At, Older: s.recon.Older, Blobs: s.recon,
 		Leases: s.leases, Boots: s.boots, Base: base, Event: s.boots.Record, Log: s.log, Now: time.Now,
 	})
 	if err != nil {

@@ -73,6 +73,7 @@ type rig struct {
 	dir     string // the source
 	files   string // the local store
 	state   string
+	ledger  string // its file
 	git     bool
 	config  func(*Config)
 	r       *Reconciler
@@ -97,7 +98,7 @@ func (b *safeBuffer) String() string { b.mu.Lock(); defer b.mu.Unlock(); return 
 func newRig(t *testing.T, kind string, config func(*Config)) *rig {
 	t.Helper()
 	base := t.TempDir()
-	g := &rig{t: t, dir: base + "/src", files: base + "/files", state: base + "/state", git: kind == "git", config: config,
+	g := &rig{t: t, dir: base + "/src", files: base + "/files", state: base + "/state", ledger: base + "/ledger.db", git: kind == "git", config: config,
 		log: &safeBuffer{}}
 	writeFile(t, g.files+"/vmlinuz", "kernel")
 	writeFile(t, g.dir+"/initrd.gz", "initrd")
@@ -161,7 +162,7 @@ func (g *rig) save(name, text, subject string) fact.Revision {
 	return g.commit(subject)
 }
 
-// new makes the reconciler, with the ledger in the state directory.
+// new makes the reconciler. The ledger lies beside the state directory, so that tests can fill that or make it read-only.
 func (g *rig) new() (*Reconciler, func(), error) {
 	g.t.Helper()
 	src, err := source.New(source.Options{Location: g.dir, Mirror: g.state + "/mirror"})
@@ -171,7 +172,7 @@ func (g *rig) new() (*Reconciler, func(), error) {
 	if err := os.MkdirAll(g.state, 0o755); err != nil {
 		g.t.Fatal(err)
 	}
-	store, err := ledger.Open(g.state + "/ledger.db")
+	store, err := ledger.Open(g.ledger)
 	if err != nil {
 		g.t.Fatal(err)
 	}

@@ -83,10 +83,10 @@ func TestChildStopped(t *testing.T) {
 func TestCause(t *testing.T) {
 	for stderr, want := range map[string]string{
 		"runtime: goroutine stack exceeds 67108864-byte limit\nfatal error: stack overflow\n": "The text is nested too deeply: the evaluation's stack overflowed.",
-		"fatal error: runtime: out of memory\n":                                              "It needed more memory than it may have.",
-		"runtime: cannot allocate memory\nfatal error: x\n":                                  "It needed more memory than it may have.",
-		"panic: index out of range\n\ngoroutine 1":                                           "The evaluation crashed (panic: index out of range).",
-		"":                                                                                   "The evaluation ended without a result (<nil>).",
+		"fatal error: runtime: out of memory\n":                                               "It needed more memory than it may have.",
+		"runtime: cannot allocate memory\nfatal error: x\n":                                   "It needed more memory than it may have.",
+		"panic: index out of range\n\ngoroutine 1":                                            "The evaluation crashed (panic: index out of range).",
+		"": "The evaluation ended without a result (<nil>).",
 	} {
 		if got := cause(stderr, nil); got != want {
 			t.Errorf("%q: %s", stderr, got)

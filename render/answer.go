@@ -145,7 +145,7 @@ func verdictRequest(f *fact.Facts, c *Choice, addr netip.Addr) Answer {
 // boot says what the client loads next, and where from.
 func (s *Snapshot) boot(a *Answer, r *reply, f *fact.Facts, c *Choice, m *client) {
 	if f.Client() == fact.ClientOS || m.boot == spec.BootOff || m.node == nil && m.profile < 0 ||
-		m.iface != nil && !m.iface.Boot {
+		m.node != nil && m.iface != bootPort(m.node) {
 		return
 	}
 	if f.IPXE {

@@ -2,6 +2,7 @@ package render
 
 import (
 	"cmp"
+	"slices"
 	"strings"
 
 	"hostler/render/fact"
@@ -77,8 +78,8 @@ func (d *differ) node(i, j int) {
 	if ownSame {
 		d.sharedChanges(a.Profile, b.Profile, b)
 	} else {
-		d.leaves(overlay(pa.leaves, d.old.nodeLeaves(a)), overlay(pb.leaves, d.new.nodeLeaves(b)),
-			d.new.traces(b), b.Address)
+		own := d.new.nodeLeaves(b)
+		d.leaves(overlay(pa.leaves, d.old.nodeLeaves(a)), overlay(pb.leaves, own), remover{d.new.traces(b), own}, b.Address)
 	}
 	for k := from; k < len(d.changes); k++ {
 		c := &d.changes[k]
@@ -113,7 +114,7 @@ func (d *differ) sharedChanges(i, j int, n *spec.Node) {
 	all, ok := d.shared[key]
 	if !ok {
 		tmp := differ{old: d.old, new: d.new}
-		tmp.leaves(d.old.profileAt(i).leaves, d.new.profileAt(j).leaves, d.new.traces(n), "")
+		tmp.leaves(d.old.profileAt(i).leaves, d.new.profileAt(j).leaves, remover{traces: d.new.traces(n)}, "")
 		all = tmp.changes
 		d.shared[key] = all
 	}
@@ -149,7 +150,7 @@ func owns(own *spec.Settings, path string) bool {
 	return false
 }
 
-// overlay lays a node's own leaves over its profile's; both are sorted.
+// overlay lays a node's own leaves over its profile's; both are sorted. What the node removes is gone.
 func overlay(shared, own leaves) leaves {
 	reset := own.find("kernel_args_reset") != nil
 	out := make(leaves, 0, len(shared)+len(own))
@@ -164,15 +165,34 @@ func overlay(shared, own leaves) leaves {
 			if len(shared) > 0 && shared[0].path == own[0].path {
 				shared = shared[1:]
 			}
-			out = append(out, own[0])
+			if !own[0].removed {
+				out = append(out, own[0])
+			}
 			own = own[1:]
 		}
 	}
 	return out
 }
 
-// leaves compares two sorted lists of leaves. traces, the new profile's, tell which layer removed what is gone.
-func (d *differ) leaves(a, b leaves, traces []spec.Trace, subject string) {
+// remover tells who removed what is gone: the node itself, or a layer of its profile.
+type remover struct {
+	traces []spec.Trace
+	own    leaves
+}
+
+func (r remover) find(path string) (layer string, place spec.Place, ok bool) {
+	if l := r.own.find(path); l != nil && l.removed && l.place != nil {
+		return l.layer, *l.place, true
+	}
+	if t := trace(r.traces, path); t != nil {
+		st := &t.Steps[len(t.Steps)-1]
+		return st.Layer, st.Place, true
+	}
+	return "", spec.Place{}, false
+}
+
+// leaves compares two sorted lists of leaves.
+func (d *differ) leaves(a, b leaves, gone remover, subject string) {
 	for len(a)+len(b) > 0 {
 		var x, y *leaf
 		order := 0
@@ -189,14 +209,17 @@ func (d *differ) leaves(a, b leaves, traces []spec.Trace, subject string) {
 		if order >= 0 {
 			y, b = &b[0], b[1:]
 		}
-		if x == nil || y == nil || x.raw != y.raw || x.removed != y.removed {
-			d.leaf(x, y, traces, subject)
+		if x == nil || y == nil || x.raw != y.raw {
+			d.leaf(x, y, gone, subject)
 		}
 	}
 }
 
-func (d *differ) leaf(x, y *leaf, traces []spec.Trace, subject string) {
+func (d *differ) leaf(x, y *leaf, gone remover, subject string) {
 	c := Change{Action: "~", Subject: subject, Old: x.String(), New: y.String()}
+	if x != nil && y != nil && c.Old == c.New { // they differ in what is not shown otherwise
+		c.Old, c.New = oneLine(x.raw), oneLine(y.raw)
+	}
 	by := y
 	if y == nil {
 		by = x
@@ -206,13 +229,14 @@ func (d *differ) leaf(x, y *leaf, traces []spec.Trace, subject string) {
 		c.Cause = *by.place
 	}
 	if y == nil { // a null in the new text explains more than the line that is gone
-		if t := trace(traces, x.path); t != nil {
-			st := &t.Steps[len(t.Steps)-1]
-			c.Layer, c.Cause = st.Layer, st.Place
+		if layer, place, ok := gone.find(x.path); ok {
+			c.Layer, c.Cause = layer, place
 		}
 	}
 	d.changes = append(d.changes, c)
 }
+
+func oneLine(raw string) string { return strings.ReplaceAll(fact.Text(raw).String(), "\n", " ") }
 
 // subjects compares subnets, loaders and images. An image that nodes boot shows in their changes.
 func (d *differ) subjects() {
@@ -227,7 +251,7 @@ func (d *differ) subjects() {
 		if !ok {
 			d.whole("+", y.name, "", y.place)
 		} else if !x.used && !y.used {
-			d.leaves(x.leaves, y.leaves, nil, y.name)
+			d.leaves(x.shown(y), y.shown(x), remover{}, y.name)
 		}
 	}
 	for _, x := range oldList {
@@ -235,6 +259,14 @@ func (d *differ) subjects() {
 			d.whole("-", x.name, "", x.place)
 		}
 	}
+}
+
+// shown are a subject's leaves without what strangers are given, when only one of the two gives them anything: that says enough.
+func (x *subject) shown(other subject) leaves {
+	if (x.leaves.find("unknown") == nil) == (other.leaves.find("unknown") == nil) {
+		return x.leaves
+	}
+	return slices.DeleteFunc(slices.Clone(x.leaves), func(l leaf) bool { return strings.HasPrefix(l.path, "unknown.") })
 }
 
 // naturalLess orders names as people do: c2 before c10.

@@ -58,19 +58,21 @@ func (ls leaves) find(path string) *leaf {
 	return &ls[i]
 }
 
-// hash writes every leaf with its length, so that no two lists have the same bytes.
+// hash writes every leaf that holds with its length, so that no two lists have the same bytes.
 func (ls leaves) hash(h hash.Hash) {
 	var b []byte
 	for i := range ls {
+		if ls[i].removed {
+			continue
+		}
 		b = append(strconv.AppendInt(b[:0], int64(len(ls[i].path)), 10), ' ')
 		b = append(strconv.AppendInt(b, int64(len(ls[i].raw)), 10), ' ')
 		b = append(append(b, ls[i].path...), ls[i].raw...)
-		b = strconv.AppendBool(b, ls[i].removed)
 		h.Write(b)
 	}
 }
 
-// hash fills in the hash of each part and the digest over all of them.
+// hash fills in the hash of each part and the digest over all that holds.
 func (s *Snapshot) hash() {
 	all := sha256.New()
 	for i := range s.fleet.Profiles {
@@ -81,17 +83,24 @@ func (s *Snapshot) hash() {
 		h.Sum(p.hash[:0])
 	}
 	s.parts = make([]part, len(s.fleet.Nodes))
+	m := masks{s: s, seen: map[string][sha256.Size]byte{}}
 	h := sha256.New()
+	var sum [sha256.Size]byte
 	for i := range s.fleet.Nodes {
 		n := &s.fleet.Nodes[i]
 		h.Reset()
-		s.nodeLeaves(n).hash(h)
-		h.Sum(s.parts[i].own[:0])
+		own := s.nodeLeaves(n)
+		own.hash(h)
 		fmt.Fprintf(all, "%d %s ", len(n.Address), n.Address)
-		all.Write(s.parts[i].own[:])
-		if n.Profile >= 0 && n.Profile < len(s.profiles) {
-			all.Write(s.profiles[n.Profile].hash[:])
+		all.Write(h.Sum(sum[:0]))
+		shared := m.hash(n, own)
+		all.Write(shared[:])
+		for j := range own { // what a node only removes is not served, but decides what a change of its profile does
+			if own[j].removed {
+				fmt.Fprintf(h, "-%d %s", len(own[j].path), own[j].path)
+			}
 		}
+		h.Sum(s.parts[i].own[:0])
 	}
 	for _, x := range s.subjects() {
 		fmt.Fprintf(all, "%d %s ", len(x.name), x.name)
@@ -104,13 +113,46 @@ func (s *Snapshot) hash() {
 // part is the hash of what is a node's own.
 type part struct{ own [sha256.Size]byte }
 
+// masks hashes what of a profile holds for a node, once for all nodes that set the same paths themselves.
+type masks struct {
+	s    *Snapshot
+	seen map[string][sha256.Size]byte
+	key  []byte
+}
+
+func (m *masks) hash(n *spec.Node, own leaves) [sha256.Size]byte {
+	p := m.s.profileAt(n.Profile)
+	if n.Own == nil {
+		return p.hash
+	}
+	m.key = strconv.AppendInt(m.key[:0], int64(n.Profile), 10)
+	for i := range own {
+		m.key = append(append(m.key, '\n'), own[i].path...)
+	}
+	sum, ok := m.seen[string(m.key)]
+	if !ok {
+		var rest leaves
+		for _, l := range p.leaves {
+			if !owns(n.Own, l.path) {
+				rest = append(rest, l)
+			}
+		}
+		h := sha256.New()
+		rest.hash(h)
+		h.Sum(sum[:0])
+		m.seen[string(m.key)] = sum
+	}
+	return sum
+}
+
 // profileLeaves are the settings, image and files that the nodes of a profile share.
 func (s *Snapshot) profileLeaves(i int) leaves {
 	p := &s.fleet.Profiles[i]
 	ls := settingsLeaves(&p.Settings, false)
 	ls.add("groups", strings.Join(p.Groups, ", "), "", nil)
 	if m := s.image(i); m != nil {
-		ls.add("image", strings.TrimSpace(m.Name+" "+m.Version), "image."+m.Name, &m.Place)
+		ls.add("image", m.Name, "image."+m.Name, &m.Place)
+		ls.add("image.version", m.Version, "image."+m.Name, &m.Place)
 		ls.addFiles(s, "file.", m)
 	}
 	if m := s.images[p.Settings.Retry.Fallback]; m != nil {
@@ -177,18 +219,22 @@ func settingsLeaves(st *spec.Settings, own bool) leaves {
 	}
 	for i := range st.KernelArgs {
 		if a := &st.KernelArgs[i]; own || !a.PerNode && !a.Remove {
-			ls = append(ls, leaf{path: "kernel_args." + a.Key, raw: argValue(a), removed: a.Remove, place: &a.Place})
+			ls = append(ls, leaf{path: "kernel_args." + a.Key, raw: argValue(a), removed: a.Remove || a.PerNode, place: &a.Place})
 		}
 	}
 	for i := range st.Vars {
 		if v := &st.Vars[i]; own || !v.PerNode && !v.Remove {
-			ls = append(ls, leaf{path: "vars." + v.Name, raw: v.JSON, removed: v.Remove, place: &v.Place})
+			ls = append(ls, leaf{path: "vars." + v.Name, raw: v.JSON, removed: v.Remove || v.PerNode, place: &v.Place})
 		}
 	}
 	for i := range st.Options {
 		if o := &st.Options[i]; own || !o.Remove {
 			raw := fmt.Sprintf("%d %x %t", o.Code, o.Data, o.Force)
-			ls = append(ls, leaf{path: "option." + o.Name, raw: raw, show: cmp.Or(o.Text, raw), removed: o.Remove, place: &o.Place})
+			show := cmp.Or(o.Text, raw)
+			if o.Force {
+				show += " (forced)"
+			}
+			ls = append(ls, leaf{path: "option." + o.Name, raw: raw, show: show, removed: o.Remove, place: &o.Place})
 		}
 	}
 	ls.addTimes(st)
@@ -303,9 +349,6 @@ func (ls *leaves) addInterface(prefix string, ifc *spec.Interface) {
 	ls.add(prefix+"hostname", ifc.Hostname, "", &ifc.Place)
 	if ifc.Addr.IsValid() {
 		ls.add(prefix+"address", ifc.Addr.String(), "", &ifc.Place)
-	}
-	if ifc.Boot {
-		ls.add(prefix+"boots", "true", "", &ifc.Place)
 	}
 }
 

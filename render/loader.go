@@ -68,10 +68,12 @@ func (s *Snapshot) loaderByName(name string) *spec.Loader {
 // declaredArch is the option 93 value of firmware as the spec names it. An empty architecture is x86_64.
 func declaredArch(firmware, arch string) fact.Arch {
 	switch {
-	case firmware == "bios":
+	case firmware == "bios" && (arch == "" || arch == "x86_64" || arch == "x86"):
 		return 0
 	case firmware == "uefi" && (arch == "" || arch == "x86_64"):
 		return 7
+	case firmware == "uefi" && arch == "x86":
+		return 6
 	case firmware == "uefi" && arch == "arm64":
 		return 11
 	}

@@ -120,7 +120,10 @@ func (x *table) render(files fstest.MapFS, artifacts, holds string) *render.Snap
 	x.t.Helper()
 	f, ds := spec.Parse(spec.Input{Files: files})
 	if f == nil {
-		x.t.Fatalf("spec: %v", ds)
+		for _, d := range ds {
+			x.t.Error(d)
+		}
+		x.t.FailNow()
 	}
 	as := render.Assignments{Holds: map[fact.NodeName]string{}}
 	for line := range strings.Lines(holds) {

@@ -60,6 +60,7 @@ func (p *parser) all(kind string) []*instance {
 
 func (p *parser) store(in *instance) {
 	b := in.body
+	in.common()
 	st := Store{Name: in.name, Place: in.spot(b.at).place()}
 	local, http := b.only("local"), b.only("http")
 	deliver, _ := in.choice(b, "deliver", string(DeliverProxy), string(DeliverMirror), string(DeliverDirect))
@@ -144,6 +145,7 @@ func (f FileRef) fileName() string {
 
 func (p *parser) image(in *instance) {
 	b := in.body
+	in.common()
 	img := Image{Name: in.name, Arch: "x86_64", Labels: in.labelList(b, "labels"), Place: in.spot(b.at).place()}
 	img.Version, _ = in.str(b, "version")
 	img.Description, _ = in.str(b, description)
@@ -203,6 +205,7 @@ func (in *instance) imageFile(n *body, names map[string]*body) (ImageFile, bool)
 
 func (p *parser) template(in *instance) {
 	b := in.body
+	in.common()
 	t := Template{Name: in.name, Kind: "text", Engine: "gotmpl", ContentType: "text/plain; charset=utf-8", Place: in.spot(b.at).place()}
 	if k, ok := in.str(b, "kind"); ok {
 		if later := []string{"cloud-init", "ignition", "kickstart", "preseed", "talos", "grub"}; slices.Contains(later, k) {

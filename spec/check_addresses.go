@@ -65,8 +65,7 @@ func (p *parser) checkSubnet(in *instance, pools map[string]*body, s *Subnet) {
 	if s.Gateway.IsValid() {
 		infra("gateway", "gateway", s.Gateway, true)
 	}
-	servers := s.BootServers
-	for _, a := range servers {
+	for _, a := range s.BootServers {
 		infra("boot_servers", "boot server", a, false)
 	}
 	for _, a := range s.Relays {
@@ -84,6 +83,9 @@ func (p *parser) checkAddresses() {
 		infra[i] = map[netip.Addr]string{}
 		for _, a := range s.BootServers {
 			infra[i][a] = "boot server"
+		}
+		for _, a := range s.Relays {
+			infra[i][a] = "relay"
 		}
 		if s.Gateway.IsValid() {
 			infra[i][s.Gateway] = "gateway"

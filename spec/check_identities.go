@@ -97,7 +97,11 @@ func (p *parser) checkProfile(pr *profile) {
 
 // checkOwn is checkProfile for what a node has of its own.
 func (p *parser) checkOwn(n *nodeSource) {
-	p.checkSettings(n.Own, n.profile.Image, func(string) spot { return n.scope.spot(n.body.at) })
+	s := *n.Own
+	if own := s.Lease; own != (Lease{}) {
+		s.Lease = own.over(n.profile.Settings.Lease)
+	}
+	p.checkSettings(&s, n.profile.Image, func(string) spot { return n.scope.spot(n.body.at) })
 }
 
 func (p *parser) checkSettings(s *Settings, image string, at func(path string) spot) {
@@ -109,7 +113,11 @@ func (p *parser) checkSettings(s *Settings, image string, at func(path string) s
 	for _, v := range s.Vars {
 		p.checkLate(fact.Text(strings.ReplaceAll(v.JSON, `\u0000`, "\x00")), image, placeSpot(v.Place), "variable "+v.Name)
 	}
-	if l := s.Lease; l.Max != 0 && l.Default > l.Max {
+	p.checkLease(s.Lease, at)
+}
+
+func (p *parser) checkLease(l Lease, at func(path string) spot) {
+	if l.Max != 0 && l.Default > l.Max {
 		p.rep.err("lease-times", at("lease.default"), "Lease times contradict", fmt.Sprintf("The default lease time %s is longer than the longest, %s.", durationText(l.Default), durationText(l.Max)))
 	} else if l.Min > l.Default && l.Default != 0 {
 		p.rep.err("lease-times", at("lease.min"), "Lease times contradict", fmt.Sprintf("The shortest lease time %s is longer than the default, %s.", durationText(l.Min), durationText(l.Default)))

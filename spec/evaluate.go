@@ -221,17 +221,42 @@ func (p *parser) reference(u *unit) cty.Value {
 	return cty.ObjectVal(vals)
 }
 
-// object is what expressions see of a declaration.
+// object is what expressions see of a declaration. All of a kind have the same type, so that a condition can choose between them.
 func (in *instance) object() cty.Value {
 	vals := map[string]cty.Value{"kind": cty.StringVal(in.unit.root), "name": cty.StringVal(in.name)}
 	for _, a := range in.body.schema.Attrs {
 		if !a.Read {
 			continue
 		}
-		vals[a.Name] = cty.NullVal(cty.DynamicPseudoType)
+		typ := a.readType()
+		vals[a.Name] = cty.NullVal(typ)
 		if x := in.body.attrs[a.Name]; x != nil {
-			vals[a.Name] = in.eval(x)
+			v, err := convert.Convert(in.eval(x), typ)
+			if err != nil {
+				v = cty.UnknownVal(typ) // reported where the attribute is decoded
+			}
+			vals[a.Name] = v
 		}
 	}
 	return cty.ObjectVal(vals)
+}
+
+// readType is the type that others see of an attribute.
+func (a Attr) readType() cty.Type {
+	switch a.Type {
+	case "number":
+		return cty.Number
+	case "list(ip)":
+		return cty.List(cty.String)
+	case "map(string)":
+		return cty.Map(cty.String)
+	default:
+		return cty.String
+	}
+}
+
+// common checks what no one else reads of a declaration.
+func (in *instance) common() {
+	in.str(in.body, description)
+	in.labelList(in.body, "labels")
 }

@@ -105,7 +105,7 @@ func (s *Settings) defaults() {
 func (f *Fleet) Effective(n *Node) Settings {
 	base, own := f.Profiles[n.Profile].Settings, n.Own
 	if own == nil {
-		own = &Settings{}
+		return base
 	}
 	out := base
 	out.Boot = cmp.Or(own.Boot, base.Boot)

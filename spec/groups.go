@@ -32,6 +32,7 @@ func (p *parser) allLayers() {
 		}
 	}
 	for _, in := range p.all("group") {
+		in.common()
 		parents, _ := in.refs(in.body, "inherits", "group")
 		p.groups[in.name] = &group{in: in, parents: parents}
 	}

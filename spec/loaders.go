@@ -30,6 +30,7 @@ func builtinNames() []string {
 
 func (p *parser) loader(in *instance) {
 	b := in.body
+	in.common()
 	l := Loader{Name: in.name, Kind: LoaderIPXE, Place: in.spot(b.at).place()}
 	if name, ok := in.str(b, "file"); ok {
 		if !slices.Contains(builtinNames(), name) {

@@ -11,20 +11,16 @@ import (
 
 // subnets reads sites and subnets.
 func (p *parser) subnets() {
-	bootServers := map[string][]netip.Addr{}
 	for _, in := range p.all("site") {
-		bootServers[in.name], _ = in.addrs(in.body, "boot_servers")
+		in.common()
+		p.siteServers[in.name], _ = in.addrs(in.body, "boot_servers")
 	}
-	p.siteOf = map[string]string{}
 	for _, in := range p.all("subnet") {
 		s, ok := p.subnet(in)
 		if !ok {
 			continue
 		}
 		p.siteOf[s.Name] = s.Site
-		if in.body.attrs["boot_servers"] == nil {
-			s.BootServers = bootServers[s.Site]
-		}
 		p.subnetList = append(p.subnetList, subnetSource{in, s.CIDR})
 		p.subnetByName[s.Name] = len(p.fleet.Subnets)
 		p.fleet.Subnets = append(p.fleet.Subnets, s)
@@ -46,6 +42,7 @@ type subnetSource struct {
 
 func (p *parser) subnet(in *instance) (Subnet, bool) {
 	b := in.body
+	in.common()
 	s := Subnet{Name: in.name, DHCP: "full", Authoritative: true, Unknown: -1, Place: in.spot(b.at).place()}
 	var ok bool
 	if s.CIDR, ok = in.cidr(b); !ok {
@@ -54,7 +51,9 @@ func (p *parser) subnet(in *instance) (Subnet, bool) {
 	s.Site, _ = in.ref(b, "site", "site")
 	s.Gateway, _ = in.addr(b, "gateway")
 	s.Relays, _ = in.addrs(b, "relays")
-	s.BootServers, _ = in.addrs(b, "boot_servers")
+	if s.BootServers, _ = in.addrs(b, "boot_servers"); b.attrs["boot_servers"] == nil {
+		s.BootServers = p.siteServers[s.Site]
+	}
 	if v, ok := in.flag(b, "authoritative"); ok {
 		s.Authoritative = v
 	}
@@ -91,7 +90,11 @@ func (p *parser) subnet(in *instance) (Subnet, bool) {
 	}
 	p.poolOverlaps(in, seen, &s)
 	for i := range s.Pools {
-		s.Pools[i].Ranges = cut(s.Pools[i].Ranges, append(endsOf(s.CIDR), s.Exclude...))
+		pool := &s.Pools[i]
+		if pool.Ranges = cut(pool.Ranges, append(endsOf(s.CIDR), s.Exclude...)); len(pool.Ranges) == 0 {
+			p.rep.err("empty-pool", in.spot(seen[pool.Name].attrs["range"].at()), "Pool is empty",
+				fmt.Sprintf("Pool %q has no address left: all are excluded, or the network or broadcast address of %s.", pool.Name, s.CIDR))
+		}
 	}
 	slices.SortFunc(s.Pools, func(a, b Pool) int { return strings.Compare(a.Name, b.Name) })
 	p.checkSubnet(in, seen, &s)
@@ -150,6 +153,7 @@ func (in *instance) pool(n *body, s *Subnet) (Pool, bool) {
 			e.apply(&t)
 		}
 		pool.Lease = t.Lease
+		in.p.checkLease(t.Lease, func(string) spot { return in.spot(lease.at) })
 	}
 	return pool, true
 }

@@ -50,8 +50,8 @@ func (p *parser) nodes() {
 func (p *parser) node(u *unit, s *scope, name string) {
 	if n, ok := p.readNode(u.body, s, name); ok {
 		p.nodeList = append(p.nodeList, n)
-	} else {
-		p.dropped = s.owner
+	} else if at := s.spot(u.body.at); p.unknown == nil {
+		p.unknown = &at
 	}
 }
 
@@ -67,6 +67,7 @@ func (p *parser) readNode(b *body, s *scope, name string) (*nodeSource, bool) {
 	if !p.goodName(name, "node", n.at("name")) {
 		return nil, false
 	}
+	s.str(b, description)
 	n.Labels, n.IDs = s.labelList(b, "labels"), s.labelList(b, "ids")
 	n.UUID = s.uuid(b)
 	n.Firmware, _ = s.choice(b, "firmware", "uefi", "bios")
@@ -101,10 +102,7 @@ func (s *scope) uuid(b *body) string {
 // interfaces reads the node's mac attribute or interface blocks; not ok when there is no telling which machine it is.
 func (p *parser) interfaces(n *nodeSource) bool {
 	s, b := n.scope, n.body
-	subnet, ok := s.ref(b, "subnet", "subnet")
-	if !ok && b.attrs["subnet"] == nil {
-		p.rep.err("missing-attribute", s.spot(b.at), "Missing attribute", fmt.Sprintf("%s needs subnet: the subnet that it boots in.", n.Address))
-	}
+	subnet, _ := s.ref(b, "subnet", "subnet")
 	blocks := b.blocks["interface"]
 	switch {
 	case len(blocks) == 0 && b.attrs["mac"] == nil:
@@ -117,7 +115,7 @@ func (p *parser) interfaces(n *nodeSource) bool {
 		i, good := p.nic(n, b, "boot", subnet)
 		i.Boot = true
 		n.Interfaces = []Interface{i}
-		return good && ok && p.hasSubnet(subnet)
+		return p.hasSubnet(n, b, subnet) && good
 	}
 	good := true
 	seen := map[string]*body{}
@@ -132,13 +130,26 @@ func (p *parser) interfaces(n *nodeSource) bool {
 		i, ok := p.nic(n, x, name, subnet)
 		i.Boot, _ = s.flag(x, "boot")
 		n.Interfaces = append(n.Interfaces, i)
-		good = good && ok && p.goodName(name, "interface", s.spot(x.at)) && p.hasSubnet(i.Subnet)
+		good = p.goodName(name, "interface", s.spot(x.at)) && p.hasSubnet(n, x, i.Subnet) && ok && good
 	}
-	return good && p.bootInterface(n) && ok && p.hasSubnet(subnet)
+	return good && p.bootInterface(n)
 }
 
-// hasSubnet reports whether a subnet was read without a mistake; if not, the mistake is reported where the subnet is.
-func (p *parser) hasSubnet(name string) bool { _, ok := p.subnetByName[name]; return ok }
+// hasSubnet reports whether an interface is in a subnet that was read without a mistake.
+func (p *parser) hasSubnet(n *nodeSource, b *body, name string) bool {
+	at, bad := n.scope.spot(n.body.at), false
+	for _, a := range []*attr{b.attrs["subnet"], n.body.attrs["subnet"]} {
+		if a != nil {
+			at, bad = n.scope.spot(a.at()), !n.scope.eval(a).IsNull() // not null, and yet no name: reported as what it is
+			break
+		}
+	}
+	if name == "" && !bad {
+		p.rep.err("missing-attribute", at, "Missing attribute", fmt.Sprintf("%s needs subnet: the subnet that it boots in.", n.Address))
+	}
+	_, ok := p.subnetByName[name]
+	return ok
+}
 
 // bootInterface puts the interface that the machine boots from first.
 func (p *parser) bootInterface(n *nodeSource) bool {

@@ -5,6 +5,7 @@ package spec
 
 import (
 	"io/fs"
+	"net/netip"
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/zclconf/go-cty/cty/function"
@@ -37,12 +38,13 @@ type parser struct {
 	fleet          *Fleet
 	layers         map[string]*layer // by address: "group.compute"
 	siteOf         map[string]string // by subnet
+	siteServers    map[string][]netip.Addr
 	patterns       map[string]string // of host names, by subnet
 	subnetByName   map[string]int    // index into fleet.Subnets
 	subnetList     []subnetSource    // parallel to fleet.Subnets
 	templates      map[string]*lang.Template
 	nodeList       []*nodeSource
-	dropped        string // a node that is not in nodeList; its mistake must have been reported
+	unknown        *spot // of a value that could not be evaluated; the mistake must have been reported
 	groups         map[string]*group
 	profiles       map[string]*profile
 }
@@ -51,7 +53,7 @@ type parser struct {
 func Parse(in Input) (*Fleet, Diagnostics) {
 	p := &parser{in: in, rep: newReport(in.Files), units: map[string]map[string]*unit{}, fleet: &Fleet{Language: 1},
 		layers: map[string]*layer{}, groups: map[string]*group{}, profiles: map[string]*profile{},
-		patterns: map[string]string{}, subnetByName: map[string]int{}, templates: map[string]*lang.Template{}}
+		siteOf: map[string]string{}, siteServers: map[string][]netip.Addr{}, patterns: map[string]string{}, subnetByName: map[string]int{}, templates: map[string]*lang.Template{}}
 	p.funcs = p.functions()
 	files, whole := p.read()
 	p.whole = whole
@@ -69,12 +71,12 @@ func Parse(in Input) (*Fleet, Diagnostics) {
 	if p.rep.errors == 0 {
 		p.nodeTexts()
 	}
+	if p.rep.errors == 0 && p.unknown != nil {
+		p.rep.err("unknown-value-left", *p.unknown, "Value is not known", "This could not be evaluated, and what depends on it was left out.")
+	}
 	ds := p.rep.finish()
 	if ds.HasErrors() {
 		return nil, ds
-	}
-	if p.dropped != "" {
-		panic("spec: " + p.dropped + " was left out without a diagnostic")
 	}
 	return p.fleet, ds
 }

@@ -70,6 +70,12 @@ func (p *parser) elements(u *unit) (list []element, ok bool) {
 	list = make([]element, 0, v.LengthInt())
 	for it := v.ElementIterator(); it.Next(); {
 		k, e := it.Element()
+		if !k.IsKnown() {
+			return nil, false
+		}
+		if k.IsNull() {
+			return bad("An element is null.")
+		}
 		key := k.AsString()
 		if strings.IndexByte(key, 0) >= 0 {
 			return bad("A key holds a value that is only known when a machine asks (url, self_url or bootserver).")

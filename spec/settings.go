@@ -297,6 +297,7 @@ func (s *scope) setting(part mapPart, vars bool) (entry, bool) {
 		e.apply = lateMark(part.key, vars, part.at.place())
 		return e, true
 	case !part.val.IsWhollyKnown():
+		s.known(part.attr, part.val)
 		return e, false
 	case part.val.IsNull():
 		e.action = Removed
@@ -329,6 +330,8 @@ func keyProblem(key string, vars bool) string {
 		return "is empty"
 	case len(key) > 256:
 		return "is longer than 256 characters"
+	case vars && key == "self":
+		return "is what templates call the node"
 	case vars:
 		return ""
 	}
@@ -345,7 +348,7 @@ func (s *scope) varEntry(e entry, part mapPart) (entry, bool) {
 	val := lang.StripRows(part.val)
 	text, err := ctyjson.Marshal(val, val.Type())
 	if err != nil {
-		s.p.rep.err("bad-variable", part.at, "Bad variable", fmt.Sprintf("The value of %s cannot be handed to templates: %s.", part.key, err))
+		s.p.rep.err("wrong-type", part.at, "Wrong type", fmt.Sprintf("The value of %s cannot be handed to templates: %s.", part.key, err))
 		return e, false
 	}
 	if !s.goodLate(part.val, part) {

@@ -59,7 +59,7 @@ func runTable(t *testing.T, name string) {
 	}
 }
 
-// inputOf takes the spec out of an archive. The file "vars" holds NAME=VALUE lines.
+// inputOf takes the spec out of an archive. The file "vars" holds NAME=VALUE lines, in which \0 stands for NUL.
 func inputOf(ar *txtar.Archive) (in Input, want string) {
 	tree := fstest.MapFS{}
 	in.Files = tree
@@ -71,7 +71,7 @@ func inputOf(ar *txtar.Archive) (in Input, want string) {
 			in.Vars = map[string]string{}
 			for _, line := range strings.Split(strings.TrimSpace(string(f.Data)), "\n") {
 				k, v, _ := strings.Cut(line, "=")
-				in.Vars[k] = v
+				in.Vars[k] = strings.ReplaceAll(v, `\0`, "\x00")
 			}
 		default:
 			tree[f.Name] = &fstest.MapFile{Data: f.Data}

@@ -59,7 +59,7 @@ func (p *parser) declare(files []*hcl.File) {
 		p.analyseUnit(u)
 	}
 	for _, b := range []*body{p.spec, p.defaults} {
-		p.analyse(b, "")
+		p.analyse(b)
 	}
 }
 
@@ -133,10 +133,10 @@ func (p *parser) analyseUnit(u *unit) {
 		p.analyseAttr(u.local)
 		return
 	}
-	p.analyse(u.body, u.root)
+	p.analyse(u.body)
 }
 
-func (p *parser) analyse(b *body, _ string) {
+func (p *parser) analyse(b *body) {
 	if b == nil {
 		return
 	}
@@ -148,7 +148,7 @@ func (p *parser) analyse(b *body, _ string) {
 	}
 	for _, nested := range b.blocks {
 		for _, n := range nested {
-			p.analyse(n, "")
+			p.analyse(n)
 		}
 	}
 }

@@ -20,7 +20,16 @@ func (s *scope) value(b *body, name string) (v cty.Value, at spot, ok bool) {
 		return cty.NilVal, spot{}, false
 	}
 	v = s.eval(a)
+	s.known(a, v)
 	return v, s.spot(a.at()), v.IsKnown() && !v.IsNull()
+}
+
+// known remembers a value that is not known, which must be because of a reported mistake: nothing may be left out without one.
+func (s *scope) known(a *attr, v cty.Value) {
+	if !v.IsWhollyKnown() && s.p.unknown == nil {
+		at := s.spot(a.at())
+		s.p.unknown = &at
+	}
 }
 
 // str gives a string that holds no late value.

@@ -205,7 +205,7 @@ func PrescanJSON(src []byte) error {
 				return refuse(i, fmt.Sprintf("brackets and braces are nested more than %d deep", maxNesting))
 			}
 		case '}', ']':
-			depth--
+			depth = max(depth-1, 0)
 		case '"':
 			end := i + 1
 			for end < len(src) && src[end] != '"' && src[end] != '\n' {

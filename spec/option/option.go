@@ -45,10 +45,10 @@ type Option struct {
 
 // Lookup finds a known option by its name, or by the name that ISC dhcpd has for it.
 func Lookup(name string) (Option, bool) {
-	if n, ok := aliases[name]; ok {
+	if n, ok := aliases()[name]; ok {
 		name = n
 	}
-	for _, o := range known {
+	for _, o := range known() {
 		if o.Name == name {
 			return o, true
 		}
@@ -58,53 +58,52 @@ func Lookup(name string) (Option, bool) {
 
 // Names lists the known options in the order of their codes.
 func Names() []string {
-	names := make([]string, 0, len(known))
-	for _, o := range known {
+	names := make([]string, 0, len(known()))
+	for _, o := range known() {
 		names = append(names, o.Name)
 	}
 	return names
 }
 
-var aliases = map[string]string{
-	"routers": "router", "domain-name-servers": "dns", "domain-name": "domain", "ntp-servers": "ntp", "hostname": "host-name",
-	"mtu": "interface-mtu", "log-servers": "log-server", "time-servers": "time-server", "tftp-server-name": "tftp-server",
-	"vendor-encapsulated-options": "vendor", "classless-static-routes": "routes", "static-routes": "static-route",
+// aliases are the names that ISC dhcpd has for known options.
+func aliases() map[string]string {
+	return map[string]string{
+		"routers": "router", "domain-name-servers": "dns", "domain-name": "domain", "ntp-servers": "ntp", "hostname": "host-name",
+		"mtu": "interface-mtu", "log-servers": "log-server", "time-servers": "time-server", "tftp-server-name": "tftp-server",
+		"vendor-encapsulated-options": "vendor", "classless-static-routes": "routes", "static-routes": "static-route",
+	}
 }
 
 // known is the part of the IANA registry of BOOTP and DHCP options that servers send on an operator's behalf.
-var known = []Option{
-	{2, "time-offset", Int32}, {3, "router", IPList}, {4, "time-server", IPList}, {5, "name-server", IPList}, {6, "dns", IPList},
-	{7, "log-server", IPList}, {9, "lpr-server", IPList}, {12, "host-name", Text}, {15, "domain", Text}, {16, "swap-server", IP},
-	{17, "root-path", Text}, {18, "extensions-path", Text}, {19, "ip-forwarding", Bool}, {23, "default-ip-ttl", Uint8},
-	{26, "interface-mtu", Uint16}, {28, "broadcast-address", IP}, {33, "static-route", IPPairs}, {35, "arp-cache-timeout", Uint32},
-	{37, "tcp-ttl", Uint8}, {40, "nis-domain", Text}, {41, "nis-server", IPList}, {42, "ntp", IPList}, {43, "vendor", Hex},
-	{44, "netbios-name-server", IPList}, {45, "netbios-dd-server", IPList}, {46, "netbios-node-type", Uint8}, {47, "netbios-scope", Text},
-	{66, "tftp-server", Text}, {69, "smtp-server", IPList}, {70, "pop3-server", IPList}, {72, "www-server", IPList},
-	{100, "posix-timezone", Text}, {101, "tzdb-timezone", Text}, {108, "ipv6-only-preferred", Uint32}, {114, "captive-portal", Text},
-	{116, "auto-config", Uint8}, {119, "domain-search", FQDNList}, {121, "routes", RouteList}, {138, "capwap-controller", IPList},
-	{150, "tftp-server-address", IPList}, {208, "pxelinux-magic", Hex}, {209, "pxelinux-config-file", Text},
-	{210, "pxelinux-path-prefix", Text}, {211, "pxelinux-reboot-time", Uint32}, {249, "ms-routes", RouteList}, {252, "wpad", Text},
+func known() []Option {
+	return []Option{
+		{2, "time-offset", Int32}, {3, "router", IPList}, {4, "time-server", IPList}, {5, "name-server", IPList}, {6, "dns", IPList},
+		{7, "log-server", IPList}, {9, "lpr-server", IPList}, {12, "host-name", Text}, {15, "domain", Text}, {16, "swap-server", IP},
+		{17, "root-path", Text}, {18, "extensions-path", Text}, {19, "ip-forwarding", Bool}, {23, "default-ip-ttl", Uint8},
+		{26, "interface-mtu", Uint16}, {28, "broadcast-address", IP}, {33, "static-route", IPPairs}, {35, "arp-cache-timeout", Uint32},
+		{37, "tcp-ttl", Uint8}, {40, "nis-domain", Text}, {41, "nis-server", IPList}, {42, "ntp", IPList}, {43, "vendor", Hex},
+		{44, "netbios-name-server", IPList}, {45, "netbios-dd-server", IPList}, {46, "netbios-node-type", Uint8}, {47, "netbios-scope", Text},
+		{66, "tftp-server", Text}, {69, "smtp-server", IPList}, {70, "pop3-server", IPList}, {72, "www-server", IPList},
+		{100, "posix-timezone", Text}, {101, "tzdb-timezone", Text}, {108, "ipv6-only-preferred", Uint32}, {114, "captive-portal", Text},
+		{116, "auto-config", Uint8}, {119, "domain-search", FQDNList}, {121, "routes", RouteList}, {138, "capwap-controller", IPList},
+		{150, "tftp-server-address", IPList}, {208, "pxelinux-magic", Hex}, {209, "pxelinux-config-file", Text},
+		{210, "pxelinux-path-prefix", Text}, {211, "pxelinux-reboot-time", Uint32}, {249, "ms-routes", RouteList}, {252, "wpad", Text},
+	}
 }
 
 // Owned says why an option is not the author's to set; empty when it is.
 func Owned(code int) string {
-	switch {
-	case code <= 0 || code > 254:
+	if code <= 0 || code > 254 {
 		return "option codes go from 1 to 254"
-	case code == 52 || code == 57:
-		return "it is about the layout of the packet"
-	case code == 118:
-		return "only relay agents and machines send it"
 	}
-	return owned[code]
-}
-
-var owned = map[int]string{
-	1: "it follows from the subnet's cidr", 50: "only machines send it", 51: "the lease block sets it", 53: "it is the type of the message",
-	54: "it is the address of the server that answers", 55: "only machines send it", 56: "it is the text of a refusal",
-	58: "it follows from the lease time", 59: "it follows from the lease time", 60: "the answer to firmware needs its own value there",
-	61: "it is the machine's identifier, sent back", 67: "the loader blocks and the loader setting choose the boot file",
-	82: "it belongs to the relay agents", 93: "only machines send it", 94: "only machines send it", 97: "it is the machine's identifier, sent back",
+	return map[int]string{
+		1: "it follows from the subnet's cidr", 50: "only machines send it", 51: "the lease block sets it", 52: "it is about the layout of the packet", 53: "it is the type of the message",
+		54: "it is the address of the server that answers", 55: "only machines send it", 56: "it is the text of a refusal",
+		57: "it is about the layout of the packet", 58: "it follows from the lease time", 59: "it follows from the lease time", 60: "the answer to firmware needs its own value there",
+		61: "it is the machine's identifier, sent back", 67: "the loader blocks and the loader setting choose the boot file",
+		82: "it belongs to the relay agents", 93: "only machines send it", 94: "only machines send it", 97: "it is the machine's identifier, sent back",
+		118: "only relay agents and machines send it",
+	}[code]
 }
 
 // Encode turns the values of an option, as written, into its bytes. A type that is no list takes one value.

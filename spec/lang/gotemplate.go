@@ -105,7 +105,7 @@ func (m *meter) textFunctions() template.FuncMap {
 		"json":    m.json,
 		"join":    m.join,
 		"indent":  m.indent,
-		"quote":   m.early(strconv.Quote),
+		"quote":   m.quote,
 		"lower":   m.early(strings.ToLower),
 		"upper":   m.early(strings.ToUpper),
 		"trim":    m.early(strings.TrimSpace),

@@ -75,7 +75,7 @@ func (p *parser) body(b *block, body hcl.Body, at hcl.Range, context string) {
 		if diags.HasErrors() {
 			continue
 		}
-		if v.IsNull() { // as if it were not written
+		if v.IsNull() || p.broken && !v.IsWhollyKnown() { // as if it were not written
 			continue
 		}
 		if err := p.set(b.setting(name), v); err != nil {

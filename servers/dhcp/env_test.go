@@ -71,6 +71,7 @@ var errExhausted = errors.New("no free address")
 type memLeases struct {
 	mu     sync.Mutex
 	byAddr map[netip.Addr]fact.Lease
+	rests  map[netip.Addr]bool
 	disk   func(done func(error)) // nil: at once
 }
 
@@ -89,7 +90,7 @@ func (m *memLeases) Offer(c fact.Claim) (fact.Lease, error) {
 			return old, nil
 		}
 	}
-	free := func(a netip.Addr) bool { _, taken := m.byAddr[a]; return a.IsValid() && !taken }
+	free := func(a netip.Addr) bool { _, taken := m.byAddr[a]; return a.IsValid() && !taken && !m.rests[a] }
 	switch {
 	case c.Fixed.IsValid():
 		l.Addr = c.Fixed
@@ -135,6 +136,16 @@ func (m *memLeases) Release(mac fact.MAC, a netip.Addr) bool {
 	}
 	delete(m.byAddr, a)
 	return true
+}
+
+func (m *memLeases) Decline(a netip.Addr) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.byAddr, a)
+	if m.rests == nil {
+		m.rests = make(map[netip.Addr]bool)
+	}
+	m.rests[a] = true
 }
 
 func (m *memLeases) Holder(a netip.Addr) (fact.Lease, bool) {

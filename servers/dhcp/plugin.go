@@ -25,7 +25,6 @@ func Plugin(name string, cfg Config) *plugins.Plugin {
 type responder struct {
 	cfg      Config
 	inFlight beside
-	declined quarantine
 	report   *report
 }
 
@@ -125,8 +124,6 @@ func (r *responder) answer(x *exchange, req, resp *dhcpv4.DHCPv4) bool {
 		x.refuse(a.Ignore)
 		if err != nil {
 			x.detail += ": " + err.Error()
-		} else if lease.State == fact.Offered {
-			r.cfg.Leases.Release(lease.MAC, lease.Addr) // it chose another server: do not keep the address for it
 		}
 		return false
 	}
@@ -142,9 +139,10 @@ func (r *responder) take(x *exchange, c *render.Choice) (fact.Lease, error) {
 	if x.facts.Message == fact.Inform {
 		return fact.Lease{Addr: x.facts.CIAddr}, nil
 	}
-	claim := c.Claim
-	claim.Ranges = r.declined.cut(claim.Ranges, r.cfg.Now())
-	return r.cfg.Leases.Offer(claim)
+	if l, ok := r.cfg.Leases.Held(c.Claim.MAC, c.Subnet); ok && l.State == fact.Bound {
+		c.Nak = true // whoever holds a lease of ours is no stranger
+	}
+	return r.cfg.Leases.Offer(c.Claim)
 }
 
 // binding is the lease as it will be written: running from now on, and from its first start when it is renewed.
@@ -207,9 +205,8 @@ func (r *responder) decline(x *exchange) {
 		x.result, x.detail = fact.Failed, addrText(addr)+" is used by another machine too; it is declared, so it stays in use"
 		return
 	}
-	r.declined.add(addr, r.cfg.Now())
-	r.cfg.Leases.Release(l.MAC, addr)
-	x.result, x.detail = fact.Failed, addrText(addr)+" is used by another machine too; it is not offered for "+quarantineTime.String()
+	r.cfg.Leases.Decline(addr)
+	x.result, x.detail = fact.Failed, addrText(addr)+" is used by another machine too; it is not offered for a while"
 }
 
 // ours reports whether a message that changes a lease was meant for this server.

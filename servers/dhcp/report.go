@@ -102,7 +102,7 @@ func (r *report) leaseError(err string) {
 	defer r.mu.Unlock()
 	if r.leaseErr != err {
 		if err != "" {
-			r.cfg.Log.Error("dhcp: leases cannot be written, machines get no ACK", "err", err)
+			r.cfg.Log.Error("dhcp: a lease was not written, so its machine gets no ACK", "err", err)
 		} else {
 			r.cfg.Log.Info("dhcp: leases are written again")
 		}

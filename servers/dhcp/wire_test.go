@@ -224,7 +224,7 @@ func TestReleaseAndDecline(t *testing.T) {
 	want(tell(n2, fact.Release, first.String(), us), "refused: releasing 10.77.0.100: not this machine's")
 
 	second := lease(2)
-	want(tell(n2, fact.Decline, "", us, opt(50, second.AsSlice()...)), "failed: 10.77.0.100 is used by another machine too; it is not offered for 10m0s")
+	want(tell(n2, fact.Decline, "", us, opt(50, second.AsSlice()...)), "failed: 10.77.0.100 is used by another machine too; it is not offered for a while")
 	if third := lease(3); third == second {
 		t.Errorf("the declined address %s was offered again", third)
 	}
@@ -232,6 +232,26 @@ func TestReleaseAndDecline(t *testing.T) {
 	want(tell(n1, fact.Decline, "", us, opt(50, lease1.YourIPAddr...)), "failed: 10.77.0.11 is used by another machine too; it is declared, so it stays in use")
 	want(tell(n1, fact.Decline, "", us, opt(50, 10, 77, 0, 50)), "refused: declining 10.77.0.50: not this machine's")
 	want(tell(n1, 13, ""), "refused: message 13 is not served")
+}
+
+// TestNakOfHolder refuses by NAK, on a subnet that is not ours alone, only machines that hold a lease of ours.
+func TestNakOfHolder(t *testing.T) {
+	seg := newSegment(t, "10.78.0.1/16")
+	s := serve(t, func(c *Config) {
+		f := testFleet()
+		f.Subnets[1].Authoritative = false
+		c.Current = current(t, f)
+	}, seg.server)
+	c := seg.raw(t)
+	elsewhere := message(fact.Request, opt(50, as4("10.99.0.1")...))
+	c.send(wirePacket{xid: 1, mac: stranger, options: elsewhere}.bytes())
+	if e := s.waitEvent(t, 1, "DHCP Request"); e.Result != fact.Refused || e.Detail != "address 10.99.0.1: not leased to "+stranger.String() {
+		t.Error(describe(e))
+	}
+	c.ask(wirePacket{xid: 2, mac: stranger, options: selecting(c.ask(wirePacket{xid: 2, mac: stranger, options: message(fact.Discover)}))})
+	if p := c.ask(wirePacket{xid: 3, mac: stranger, options: elsewhere}); p.MessageType() != dhcpv4.MessageTypeNak {
+		t.Error(p.Summary())
+	}
 }
 
 // TestBOOTP sees a request without a message type.

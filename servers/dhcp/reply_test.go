@@ -1,0 +1,181 @@
+package dhcp
+
+import (
+	"bytes"
+	"net"
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/insomniacslk/dhcp/dhcpv4"
+
+	"hostler/render"
+	"hostler/render/fact"
+)
+
+// decode reads a request as the server does.
+func decode(t testing.TB, p wirePacket) (*dhcpv4.DHCPv4, fact.Facts) {
+	t.Helper()
+	req, err := dhcpv4.FromBytes(p.bytes())
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := factsOf(req, fact.Ingress{Owned: []netip.Addr{addr("10.0.0.1"), addr("10.1.0.1")}, Prefixes: []netip.Prefix{netip.MustParsePrefix("10.0.0.1/24")}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return req, f
+}
+
+func TestRoute(t *testing.T) {
+	discover, request, inform := message(fact.Discover), message(fact.Request), message(fact.Inform)
+	for _, c := range []struct {
+		name   string
+		p      wirePacket
+		reply  fact.Message
+		yiaddr string
+		want   string
+	}{
+		{"no address yet: to the hardware", wirePacket{options: discover}, fact.Offer, "10.0.0.9", "frame 10.0.0.9:68"},
+		{"cannot take unicast", wirePacket{flags: 0x8000, options: discover}, fact.Offer, "10.0.0.9", "10.0.0.9 255.255.255.255:68"},
+		{"renewing", wirePacket{ciaddr: "10.0.0.9", options: request}, fact.Ack, "10.0.0.9", "10.0.0.9:68"},
+		{"renewing wins over the flag", wirePacket{ciaddr: "10.0.0.9", flags: 0x8000, options: request}, fact.Ack, "10.0.0.9", "10.0.0.9:68"},
+		{"a NAK reaches a client whose address is wrong", wirePacket{ciaddr: "10.0.0.9", options: request}, fact.Nak, "", "255.255.255.255:68"},
+		{"relayed", wirePacket{giaddr: "10.9.0.1", options: discover}, fact.Offer, "10.0.0.9", "10.9.0.1:67"},
+		{"relayed NAK", wirePacket{giaddr: "10.9.0.1", options: request}, fact.Nak, "", "10.9.0.1:67"},
+		{"relayed renewal", wirePacket{giaddr: "10.9.0.1", ciaddr: "10.0.0.9", options: request}, fact.Ack, "10.0.0.9", "10.9.0.1:67"},
+		{"inform", wirePacket{ciaddr: "10.0.0.9", options: inform}, fact.Ack, "", "10.0.0.9:68"},
+		{"inform without ciaddr: to where it came from", wirePacket{options: inform}, fact.Ack, "", "10.0.0.77:68"},
+		{"no address in the reply", wirePacket{options: discover}, fact.Offer, "", "255.255.255.255:68"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			req, f := decode(t, c.p)
+			resp := newReply(req)
+			resp.Options[optMessage] = []byte{byte(c.reply)}
+			if c.yiaddr != "" {
+				resp.YourIPAddr = ip(addr(c.yiaddr))
+			}
+			r := routeOf(&exchange{facts: f, peer: netip.MustParseAddrPort("10.0.0.77:68")}, resp, 68)
+			got := r.to.String()
+			if r.frame {
+				got = "frame " + got
+			}
+			if want := c.want[strings.LastIndexByte(strings.TrimPrefix(c.want, "frame "), ' ')+1:]; got != want {
+				t.Errorf("got %s, want %s", got, want)
+			}
+		})
+	}
+}
+
+func TestSource(t *testing.T) {
+	req, f := decode(t, wirePacket{options: message(fact.Discover)})
+	resp := newReply(req)
+	for _, c := range []struct{ id, want string }{{"10.1.0.1", "10.1.0.1"}, {"10.9.9.9", "10.0.0.1"}, {"", "10.0.0.1"}} {
+		delete(resp.Options, optServerID)
+		if c.id != "" {
+			resp.Options[optServerID] = as4(c.id)
+		}
+		if got := sourceOf(resp, &f.Ingress); got != addr(c.want) {
+			t.Errorf("server %q: got %s, want %s", c.id, got, c.want)
+		}
+	}
+	if got := sourceOf(resp, &fact.Ingress{}); got.IsValid() {
+		t.Errorf("an interface without an address: %s", got)
+	}
+}
+
+func TestLimit(t *testing.T) {
+	for _, c := range []struct{ asked, mtu, want int }{
+		{0, 1500, 548},      // what everybody can take
+		{64, 1500, 548},     // less than the minimum is no size
+		{1472, 1500, 1444},  // a datagram of that size
+		{65535, 1500, 1472}, // no fragments
+		{9000, 9000, 8972},
+		{1500, 0, 1472},
+	} {
+		if got := limit(c.asked, c.mtu); got != c.want {
+			t.Errorf("limit(%d, %d) = %d, want %d", c.asked, c.mtu, got, c.want)
+		}
+	}
+}
+
+func TestFit(t *testing.T) {
+	req, f := decode(t, wirePacket{options: message(fact.Discover, opt(55, 1, 3, 6, 15, 17, 67), opt(82, bytes.Repeat([]byte{9}, 40)...))})
+	long := func(code uint8, n int) render.Option {
+		return render.Option{Code: code, Data: bytes.Repeat([]byte{code}, n)}
+	}
+	for _, c := range []struct {
+		name    string
+		options []render.Option
+		want    []uint8
+	}{
+		{"it fits", []render.Option{long(1, 4), long(15, 200)}, nil},
+		{"exactly", []render.Option{long(1, 4), long(15, 239)}, nil},
+		{"one byte too many", []render.Option{long(1, 4), long(15, 240)}, []uint8{15}},
+		{"first what nobody asked for, highest first", []render.Option{long(1, 4), long(15, 100), long(42, 60), long(119, 200)}, []uint8{119}},
+		{"then what was asked for last", []render.Option{long(1, 4), long(6, 100), long(15, 100), long(17, 150), long(42, 60)}, []uint8{42, 17}},
+		{"what a boot needs stays", []render.Option{long(1, 4), long(43, 180), long(60, 9), long(119, 255), long(209, 20)}, []uint8{119}},
+		{"longer than one option can be", []render.Option{long(1, 4), long(17, 300)}, []uint8{17}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			resp := newReply(req)
+			fill(resp, req, &f, &render.Answer{Message: fact.Offer, YIAddr: addr("10.0.0.9"), ServerID: addr("10.0.0.1"), Options: c.options}, "")
+			if n := replyLen(resp.Options); n != len(resp.ToBytes()) && n > 300 {
+				t.Errorf("counted %d bytes of %d", n, len(resp.ToBytes()))
+			}
+			if d := cmp.Diff(c.want, fit(resp, f.Params, 548)); d != "" {
+				t.Error(d)
+			}
+			if n := len(resp.ToBytes()); n > 548 {
+				t.Errorf("%d bytes", n)
+			}
+			if resp.Options[optRelay] == nil {
+				t.Error("the relay agent's information is gone")
+			}
+		})
+	}
+}
+
+func TestFill(t *testing.T) {
+	long := "http://10.0.0.1/" + strings.Repeat("x", 120)
+	for _, c := range []struct {
+		name, file string
+		params     []byte
+		field      string
+		option     string
+	}{
+		{"the field alone", "a.efi", []byte{1}, "a.efi", ""},
+		{"and the option when asked for", "a.efi", []byte{1, 67}, "a.efi", "a.efi"},
+		{"too long for the field", long, []byte{1}, "", long},
+		{"none", "", []byte{1, 67}, "", ""},
+	} {
+		req, f := decode(t, wirePacket{options: message(fact.Request, opt(55, c.params...))})
+		resp := newReply(req)
+		fill(resp, req, &f, &render.Answer{Message: fact.Ack, YIAddr: addr("10.0.0.9"), SIAddr: addr("10.0.0.1"), ServerID: addr("10.0.0.1")}, c.file)
+		back, err := dhcpv4.FromBytes(resp.ToBytes())
+		if err != nil || back.BootFileName != c.field || string(back.Options[optBootFile]) != c.option {
+			t.Errorf("%s: %v %v", c.name, err, back.Summary())
+		}
+	}
+}
+
+// TestFrame checks the headers byte by byte, and both checksums, also of odd lengths.
+func TestFrame(t *testing.T) {
+	for _, payload := range [][]byte{{}, {0xff}, []byte("abc"), bytes.Repeat([]byte{0xff}, 1472)} {
+		b := frame(net.HardwareAddr{2, 0, 0, 0, 0, 1}, net.HardwareAddr{2, 0, 0, 0, 0, 2},
+			netip.MustParseAddrPort("10.0.0.1:67"), netip.MustParseAddrPort("10.0.0.9:68"), payload)
+		want := append([]byte{2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 8, 0, 0x45, 0}, byte((28+len(payload))>>8), byte(28+len(payload)),
+			0, 0, 0x40, 0, 64, 17, b[24], b[25], 10, 0, 0, 1, 10, 0, 0, 9, 0, 67, 0, 68, byte((8+len(payload))>>8), byte(8+len(payload)), b[40], b[41])
+		if d := cmp.Diff(append(want, payload...), b); d != "" {
+			t.Error(d)
+		}
+		if got := fold(sum(0, b[14:34])); got != 0xffff {
+			t.Errorf("IP checksum: sum is %04x", got)
+		}
+		pseudo := sum(uint32(17+len(b)-34), b[26:34])
+		if got := fold(sum(pseudo, b[34:])); got != 0xffff {
+			t.Errorf("UDP checksum of %d bytes: sum is %04x", len(payload), got)
+		}
+	}
+}

@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"hostler/reconcile/ledger"
 	"hostler/render"
 	"hostler/render/fact"
 	"hostler/servers/late"
@@ -65,105 +67,44 @@ func current(t testing.TB, f *spec.Fleet) func() (*render.Snapshot, fact.Revisio
 	return func() (*render.Snapshot, fact.Revision) { return s, testRevision }
 }
 
-var errExhausted = errors.New("no free address")
-
-// memLeases keeps leases in memory only. The disk that it has not got may be slow, or broken.
-type memLeases struct {
-	mu     sync.Mutex
-	byAddr map[netip.Addr]fact.Lease
-	rests  map[netip.Addr]bool
-	disk   func(done func(error)) // nil: at once
+// testLeases are real leases on a disk that a test may make slow, or break.
+type testLeases struct {
+	*ledger.Leases
+	disk func(write func(error)) // nil: at once
 }
 
-func (m *memLeases) Offer(c fact.Claim) (fact.Lease, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.byAddr == nil {
-		m.byAddr = make(map[netip.Addr]fact.Lease)
+func newLeases(t testing.TB) *testLeases {
+	t.Helper()
+	dir := t.TempDir()
+	store, err := ledger.Open(filepath.Join(dir, "state.db"))
+	if err != nil {
+		t.Fatal(err)
 	}
-	l := fact.Lease{MAC: c.MAC, Node: c.Node, Subnet: c.Subnet, Pool: c.Pool, State: fact.Offered, Hostname: c.Hostname}
-	in := func(a netip.Addr) bool {
-		return slices.ContainsFunc(c.Ranges, func(r fact.Range) bool { return r.Contains(a) })
+	l, err := ledger.OpenLeases(filepath.Join(dir, "leases"), store, time.Now, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
 	}
-	for a, old := range m.byAddr {
-		if old.MAC == c.MAC && old.Subnet == c.Subnet && (a == c.Fixed || !c.Fixed.IsValid() && in(a)) {
-			return old, nil
+	t.Cleanup(func() {
+		if err := errors.Join(l.Close(), store.Close()); err != nil {
+			t.Error(err)
 		}
-	}
-	free := func(a netip.Addr) bool { _, taken := m.byAddr[a]; return a.IsValid() && !taken && !m.rests[a] }
-	switch {
-	case c.Fixed.IsValid():
-		l.Addr = c.Fixed
-	case in(c.Want) && free(c.Want):
-		l.Addr = c.Want
-	default:
-		for _, r := range c.Ranges {
-			for a := r.First; !l.Addr.IsValid() && a.Compare(r.Last) <= 0; a = a.Next() {
-				if free(a) {
-					l.Addr = a
-				}
-			}
-		}
-	}
-	if !l.Addr.IsValid() {
-		return fact.Lease{}, errExhausted
-	}
-	m.byAddr[l.Addr] = l
-	return l, nil
+	})
+	return &testLeases{Leases: l}
 }
 
-func (m *memLeases) Bind(l fact.Lease, done func(error)) {
-	finish := func(err error) {
-		if err == nil {
-			m.mu.Lock()
-			m.byAddr[l.Addr] = l
-			m.mu.Unlock()
+func (l *testLeases) Bind(lease fact.Lease, done func(error)) {
+	write := func(err error) {
+		if err != nil {
+			done(err)
+			return
 		}
-		done(err)
+		l.Leases.Bind(lease, done)
 	}
-	if m.disk != nil {
-		m.disk(finish)
+	if l.disk == nil {
+		write(nil)
 		return
 	}
-	finish(nil)
-}
-
-func (m *memLeases) Release(mac fact.MAC, a netip.Addr) bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.byAddr[a].MAC != mac {
-		return false
-	}
-	delete(m.byAddr, a)
-	return true
-}
-
-func (m *memLeases) Decline(a netip.Addr) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	delete(m.byAddr, a)
-	if m.rests == nil {
-		m.rests = make(map[netip.Addr]bool)
-	}
-	m.rests[a] = true
-}
-
-func (m *memLeases) Holder(a netip.Addr) (fact.Lease, bool) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	l, ok := m.byAddr[a]
-	return l, ok
-}
-
-func (m *memLeases) Held(mac fact.MAC, subnet string) (fact.Lease, bool) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for _, l := range m.byAddr {
-		if l.MAC == mac && l.Subnet == subnet {
-			return l, true
-		}
-	}
-	return fact.Lease{}, false
+	l.disk(write)
 }
 
 // recorder keeps events and log lines, so that a test can wait for them.
@@ -249,13 +190,13 @@ func describe(events ...fact.Event) string {
 type served struct {
 	*Server
 	*recorder
-	leases *memLeases
+	leases *testLeases
 }
 
 // serve runs a server until the test ends. change may be nil.
 func serve(t testing.TB, change func(*Config), interfaces ...string) *served {
 	t.Helper()
-	s := &served{recorder: newRecorder(), leases: &memLeases{}}
+	s := &served{recorder: newRecorder(), leases: newLeases(t)}
 	cfg := s.config(t, interfaces...)
 	if change != nil {
 		change(&cfg)

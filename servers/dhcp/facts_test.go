@@ -155,7 +155,7 @@ func FuzzFacts(f *testing.F) {
 	f.Add(wirePacket{giaddr: "10.0.0.1", options: opts(opt(53, 3), opt(82, 5, 4, 10, 9, 0, 0), opt(97, 0, 1), opt(57, 2, 64))}.bytes())
 	f.Add([]byte("not DHCP at all"))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		shard(b, 4)
+		(&Server{workers: make([]worker, 4)}).workerOf(b)
 		p, err := dhcpv4.FromBytes(b)
 		if err != nil {
 			return

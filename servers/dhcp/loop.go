@@ -16,7 +16,7 @@ import (
 
 const (
 	requestQueue = 256  // datagrams that wait for one worker
-	replyQueue   = 4096 // replies that wait to be sent after their leases were written
+	replyQueue   = 1024 // replies that wait for one worker after their leases were written
 	chaddrAt     = 28   // offset of the hardware address in a request
 )
 
@@ -26,6 +26,13 @@ type datagram struct {
 	n    int
 	peer netip.AddrPort
 	link *attachment
+}
+
+// worker answers the requests of some machines, one after another, so that each machine's requests, replies and events keep
+// their order.
+type worker struct {
+	requests chan *datagram
+	replies  chan outgoing
 }
 
 // outgoing is a reply whose lease was written, or could not be.
@@ -53,33 +60,44 @@ func (s *Server) read(a *attachment) {
 		}
 		s.report.received.Add(1)
 		d.peer, d.link = netip.AddrPortFrom(d.peer.Addr().Unmap(), d.peer.Port()), a
+		s.pending.Add(1)
 		select {
-		case s.queues[shard(d.buf[:d.n], len(s.queues))] <- d:
+		case s.workerOf(d.buf[:d.n]).requests <- d:
 		default:
+			s.pending.Done()
 			s.report.overflow(a.ifi.Name)
 			s.buffers.Put(d)
 		}
 	}
 }
 
-// shard gives every machine a worker of its own, so that its requests are answered in their order (FNV-1a).
-func shard(b []byte, n int) int {
+// workerOf picks the worker by the hardware address that stands in a request (FNV-1a).
+func (s *Server) workerOf(b []byte) worker {
 	h := uint32(2166136261)
 	for i := chaddrAt; i < chaddrAt+6 && i < len(b); i++ {
 		h = (h ^ uint32(b[i])) * 16777619
 	}
-	return int(h % uint32(n))
+	return s.workers[h%uint32(len(s.workers))]
 }
 
-func (s *Server) work(queue <-chan *datagram) {
-	for d := range queue {
-		s.handleDatagram(d)
-		s.buffers.Put(d)
+func (s *Server) work(w worker) {
+	for {
+		select {
+		case d := <-w.requests:
+			s.handleDatagram(w, d)
+			s.buffers.Put(d)
+			s.pending.Done()
+		case o := <-w.replies:
+			s.sendReply(o)
+			s.pending.Done()
+		case <-s.quit:
+			return
+		}
 	}
 }
 
 // handleDatagram answers one request.
-func (s *Server) handleDatagram(d *datagram) {
+func (s *Server) handleDatagram(w worker, d *datagram) {
 	x := &exchange{start: s.cfg.Now(), peer: d.peer, link: d.link, result: fact.OK}
 	defer s.survive(x)
 	req, err := dhcpv4.FromBytes(d.buf[:d.n])
@@ -94,7 +112,7 @@ func (s *Server) handleDatagram(d *datagram) {
 		return
 	}
 	if resp := s.traverse(x, req); resp != nil {
-		s.finish(x, resp)
+		s.finish(w, x, resp)
 	}
 }
 
@@ -129,7 +147,7 @@ func (s *Server) traverse(x *exchange, req *dhcpv4.DHCPv4) *dhcpv4.DHCPv4 {
 }
 
 // finish encodes the reply and sends it, an ACK only after its lease is on disk. It does not wait for that.
-func (s *Server) finish(x *exchange, resp *dhcpv4.DHCPv4) {
+func (s *Server) finish(w worker, x *exchange, resp *dhcpv4.DHCPv4) {
 	if dropped := fit(resp, x.facts.Params, limit(x.facts.MaxSize, x.link.ifi.MTU)); dropped != nil {
 		s.cfg.Log.Warn("dhcp: reply too large, leaving options out", "mac", x.facts.MAC, "options", fmt.Sprint(dropped))
 	}
@@ -139,34 +157,15 @@ func (s *Server) finish(x *exchange, resp *dhcpv4.DHCPv4) {
 		return
 	}
 	s.pending.Add(1)
-	s.cfg.Leases.Bind(*x.commit, func(err error) {
-		defer s.pending.Done()
+	s.cfg.Leases.Bind(*x.commit, func(err error) { // whoever writes leases does not wait for a socket
 		o.err = s.bound(err)
 		select {
-		case s.replies <- o:
+		case w.replies <- o:
 		default: // the machine asks again, and its lease is there already
+			s.pending.Done()
 			s.report.overflow(x.link.ifi.Name)
 		}
 	})
-}
-
-// sendReplies sends what waited for a lease, so that whoever writes leases never waits for a socket.
-func (s *Server) sendReplies() {
-	for {
-		select {
-		case o := <-s.replies:
-			s.sendReply(o)
-		case <-s.quit:
-			for { // what came before the end
-				select {
-				case o := <-s.replies:
-					s.sendReply(o)
-				default:
-					return
-				}
-			}
-		}
-	}
 }
 
 func (s *Server) sendReply(o outgoing) {

@@ -111,8 +111,8 @@ func TestFit(t *testing.T) {
 		want    []uint8
 	}{
 		{"it fits", []render.Option{long(1, 4), long(15, 200)}, nil},
-		{"exactly", []render.Option{long(1, 4), long(15, 239)}, nil},
-		{"one byte too many", []render.Option{long(1, 4), long(15, 240)}, []uint8{15}},
+		{"exactly", []render.Option{long(1, 4), long(15, 248)}, nil},
+		{"one byte too many", []render.Option{long(1, 4), long(15, 249)}, []uint8{15}},
 		{"first what nobody asked for, highest first", []render.Option{long(1, 4), long(15, 100), long(42, 60), long(119, 200)}, []uint8{119}},
 		{"then what was asked for last", []render.Option{long(1, 4), long(6, 100), long(15, 100), long(17, 150), long(42, 60)}, []uint8{42, 17}},
 		{"what a boot needs stays", []render.Option{long(1, 4), long(43, 180), long(60, 9), long(119, 255), long(209, 20)}, []uint8{119}},

@@ -35,13 +35,17 @@ func newReport(cfg *Config) *report {
 // request reports that a request was looked at, and why it gets no reply if it does not.
 func (r *report) request(x *exchange) {
 	e := x.request()
-	r.cfg.Event(e)
 	switch e.Result {
 	case fact.Refused:
 		r.refused.Add(1)
-		r.limited(slog.LevelInfo, x.facts.MAC, "dhcp: no reply", e)
 	case fact.Failed:
 		r.failed.Add(1)
+	}
+	r.cfg.Event(e)
+	switch e.Result {
+	case fact.Refused:
+		r.limited(slog.LevelInfo, x.facts.MAC, "dhcp: no reply", e)
+	case fact.Failed:
 		r.limited(slog.LevelWarn, x.facts.MAC, "dhcp: "+e.What, e)
 	default:
 		r.log(slog.LevelDebug, "dhcp: "+e.What, e)
@@ -51,12 +55,15 @@ func (r *report) request(x *exchange) {
 // reply reports that a reply left, or why it did not.
 func (r *report) reply(x *exchange, resp *dhcpv4.DHCPv4, n int, err error) {
 	e := x.reply(r.cfg.Now(), resp, n, err)
+	if err != nil {
+		r.failed.Add(1)
+	} else {
+		r.replied.Add(1)
+	}
 	r.cfg.Event(e)
 	switch e.Result {
 	case fact.Failed:
-		r.failed.Add(1)
 		r.limited(slog.LevelError, x.facts.MAC, "dhcp: "+e.What+" not sent", e)
-		return
 	case fact.Refused:
 		r.limited(slog.LevelInfo, x.facts.MAC, "dhcp: "+e.What, e)
 	case fact.OK:
@@ -66,7 +73,6 @@ func (r *report) reply(x *exchange, resp *dhcpv4.DHCPv4, n int, err error) {
 		}
 		r.log(level, "dhcp: "+e.What, e)
 	}
-	r.replied.Add(1)
 }
 
 // unreadable reports a datagram that is not a request. Nobody can say which machine sent it.

@@ -28,7 +28,7 @@ func TestDurable(t *testing.T) {
 	var waiting []func(error)
 	written := make(chan struct{}, 8)
 	s := serve(t, func(c *Config) {
-		c.Leases.(*memLeases).disk = func(done func(error)) {
+		c.Leases.(*testLeases).disk = func(done func(error)) {
 			mu.Lock()
 			waiting = append(waiting, done)
 			mu.Unlock()
@@ -175,7 +175,7 @@ func TestOtherPlugins(t *testing.T) {
 // TestCoredhcpServer runs the plugin under coredhcp's own server, with the same answers.
 func TestCoredhcpServer(t *testing.T) {
 	seg := newSegment(t, "10.77.0.1/24")
-	s := &served{recorder: newRecorder(), leases: &memLeases{}}
+	s := &served{recorder: newRecorder(), leases: newLeases(t)}
 	register(t, Plugin("hostler-alone", s.config(t)))
 	conf := &config.Config{Server4: &config.ServerConfig{
 		Addresses: []net.UDPAddr{{IP: net.IPv4zero, Port: 67, Zone: seg.server}},
@@ -218,6 +218,8 @@ func TestInterfaces(t *testing.T) {
 		run("ip", "link", "set", seg.server, "down")
 		run("ip", "link", "set", seg.server, "name", name)
 		run("ip", "link", "set", name, "up")
+		seg.server = name
+		seg.carrier(t)
 		c := seg.raw(t)
 		s.wait(t, "listening", func() bool { return s.State().Interfaces[0].Listening })
 		c.send(wirePacket{xid: 1, mac: n1, options: message(fact.Discover)}.bytes())
@@ -252,7 +254,7 @@ func TestOnlyNamedInterfaces(t *testing.T) {
 // TestWithoutRawSockets broadcasts what it cannot send to a hardware address, and says so once.
 func TestWithoutRawSockets(t *testing.T) {
 	seg := newSegment(t, "10.77.0.1/24")
-	s := &served{recorder: newRecorder(), leases: &memLeases{}}
+	s := &served{recorder: newRecorder(), leases: newLeases(t)}
 	var err error
 	withoutNetRaw(t, func() { s.Server, err = Listen(s.config(t, seg.server)) })
 	if err != nil {

@@ -64,10 +64,9 @@ type Server struct {
 	*responder
 	chain   []handler.Handler4
 	names   []string // of the plugins in the chain
-	queues  []chan *datagram
-	replies chan outgoing
+	workers []worker
+	pending sync.WaitGroup // requests in a queue, and replies that wait for a lease
 	quit    chan struct{}
-	pending sync.WaitGroup // leases being written
 	buffers sync.Pool
 
 	mu       sync.Mutex
@@ -83,15 +82,14 @@ func Listen(cfg Config) (*Server, error) {
 	}
 	s := &Server{
 		responder: newResponder(cfg),
-		queues:    make([]chan *datagram, max(4, 2*runtime.GOMAXPROCS(0))),
-		replies:   make(chan outgoing, replyQueue),
+		workers:   make([]worker, max(4, 2*runtime.GOMAXPROCS(0))),
 		quit:      make(chan struct{}),
 		buffers:   sync.Pool{New: func() any { return new(datagram) }},
 		links:     make(map[string]*attachment),
 		problems:  make(map[string]error),
 	}
-	for i := range s.queues {
-		s.queues[i] = make(chan *datagram, requestQueue)
+	for i := range s.workers {
+		s.workers[i] = worker{make(chan *datagram, requestQueue), make(chan outgoing, replyQueue)}
 	}
 	if err := s.loadChain(); err != nil {
 		return nil, fmt.Errorf("dhcp: %w", err)
@@ -111,12 +109,9 @@ func Listen(cfg Config) (*Server, error) {
 
 // Serve answers requests until ctx ends. Requests that were received are answered before it returns, unless the disk hangs.
 func (s *Server) Serve(ctx context.Context) error {
-	var readers, workers, senders sync.WaitGroup
-	for i := range s.queues {
-		workers.Go(func() { s.work(s.queues[i]) })
-	}
-	for range 2 {
-		senders.Go(s.sendReplies)
+	var readers, workers sync.WaitGroup
+	for _, w := range s.workers {
+		workers.Go(func() { s.work(w) })
 	}
 	for _, a := range s.attachments() {
 		readers.Go(func() { s.read(a) })
@@ -127,23 +122,19 @@ func (s *Server) Serve(ctx context.Context) error {
 		_ = a.udp.SetReadDeadline(time.Unix(1, 0)) // readers stop; replies can still be sent
 	}
 	readers.Wait()
-	for _, q := range s.queues {
-		close(q)
-	}
-	workers.Wait()
 	s.drain()
 	close(s.quit)
-	senders.Wait()
+	workers.Wait()
 	s.closeAll()
 	return nil
 }
 
-// drain waits until the leases that are being written are on disk, but not for a disk that hangs.
+// drain waits until every request is answered, but not for a disk that hangs.
 func (s *Server) drain() {
-	written := make(chan struct{})
-	go func() { s.pending.Wait(); close(written) }()
+	answered := make(chan struct{})
+	go func() { s.pending.Wait(); close(answered) }()
 	select {
-	case <-written:
+	case <-answered:
 	case <-time.After(drainTime):
 		s.cfg.Log.Warn("dhcp: stopping although leases are still being written")
 	}

@@ -172,6 +172,7 @@ func TestSilence(t *testing.T) {
 	if p := c.ask(wirePacket{xid: 3, mac: n1, options: message(fact.Discover)}); p.MessageType() != dhcpv4.MessageTypeOffer {
 		t.Error(p)
 	}
+	s.waitEvent(t, 3, "DHCP Offer")
 	if st := s.State(); st.Refused != 2 || st.Replied != 1 || st.Received != 3 {
 		t.Errorf("state: %+v", st)
 	}
@@ -183,11 +184,11 @@ func TestExhausted(t *testing.T) {
 	s := serve(t, nil, seg.server)
 	for i := range 3 {
 		a := netip.AddrFrom4([4]byte{10, 77, 0, byte(100 + i)})
-		_, _ = s.leases.Offer(fact.Claim{MAC: fact.MAC{2, 0, 0, 0, 0, byte(i)}, Fixed: a})
+		_, _ = s.leases.Offer(fact.Claim{MAC: fact.MAC{2, 0, 0, 0, 0, byte(i)}, Subnet: "lab", Pool: "boot", Ranges: []fact.Range{{First: a, Last: a}}})
 	}
 	seg.raw(t).send(wirePacket{xid: 7, mac: n2, options: message(fact.Discover)}.bytes())
 	e := s.waitEvent(t, 7, "DHCP Discover")
-	if got, want := describe(e), "DHCP Discover discover os 52:54:00:77:00:02 refused | n2 | main@sha1:0123456789ab | pool boot: exhausted: no free address\n"; got != want {
+	if got, want := describe(e), "DHCP Discover discover os 52:54:00:77:00:02 refused | n2 | main@sha1:0123456789ab | pool boot: exhausted: no address is free: pool boot of subnet lab\n"; got != want {
 		t.Errorf("got  %swant %s", got, want)
 	}
 }
@@ -273,8 +274,8 @@ func TestInform(t *testing.T) {
 	if p.MessageType() != dhcpv4.MessageTypeAck || addrOf(p.YourIPAddr).IsValid() || p.Options[optLeaseTime] != nil || p.Options[optMask] == nil {
 		t.Error(p.Summary())
 	}
-	if len(s.leases.byAddr) != 0 {
-		t.Errorf("leases: %v", s.leases.byAddr)
+	if got := s.leases.List(); len(got) != 0 {
+		t.Errorf("leases: %v", got)
 	}
 }
 

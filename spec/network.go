@@ -5,8 +5,6 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
-
-	"hostler/render/fact"
 )
 
 // subnets reads sites and subnets.
@@ -73,8 +71,14 @@ func (p *parser) subnet(in *instance) (Subnet, bool) {
 			p.rep.err("bad-name", in.spot(b.attrs["hostname_pattern"].at()), "Name is not allowed", fmt.Sprintf("The host name pattern %q %s.", v, why))
 		}
 	}
+	p.pools(in, &s)
+	return s, true
+}
+
+// pools reads the pools of a subnet, and leaves in each what machines can have.
+func (p *parser) pools(in *instance, s *Subnet) {
 	seen := map[string]*body{}
-	for _, n := range b.blocks["pool"] {
+	for _, n := range in.body.blocks["pool"] {
 		name := n.labels[0]
 		if !p.goodName(name, "pool", in.spot(n.at)) {
 			continue
@@ -84,11 +88,11 @@ func (p *parser) subnet(in *instance) (Subnet, bool) {
 			continue
 		}
 		seen[name] = n
-		if pool, ok := in.pool(n, &s); ok {
+		if pool, ok := in.pool(n, s); ok {
 			s.Pools = append(s.Pools, pool)
 		}
 	}
-	p.poolOverlaps(in, seen, &s)
+	p.poolOverlaps(in, seen, s)
 	for i := range s.Pools {
 		pool := &s.Pools[i]
 		if pool.Ranges = cut(pool.Ranges, append(endsOf(s.CIDR), s.Exclude...)); len(pool.Ranges) == 0 {
@@ -97,8 +101,7 @@ func (p *parser) subnet(in *instance) (Subnet, bool) {
 		}
 	}
 	slices.SortFunc(s.Pools, func(a, b Pool) int { return strings.Compare(a.Name, b.Name) })
-	p.checkSubnet(in, seen, &s)
-	return s, true
+	p.checkSubnet(in, seen, s)
 }
 
 func (s *scope) cidr(b *body) (netip.Prefix, bool) {
@@ -156,51 +159,6 @@ func (in *instance) pool(n *body, s *Subnet) (Pool, bool) {
 		in.p.checkLease(t.Lease, func(string) spot { return in.spot(lease.at) })
 	}
 	return pool, true
-}
-
-// endsOf gives the network and broadcast addresses, which no machine can have; blocks of one or two addresses have none.
-func endsOf(c netip.Prefix) []fact.Range {
-	if c.Bits() >= 31 {
-		return nil
-	}
-	last := lastAddr(c)
-	return []fact.Range{{First: c.Addr(), Last: c.Addr()}, {First: last, Last: last}}
-}
-
-// cut takes addresses out of ranges. The result is sorted.
-func cut(ranges, out []fact.Range) []fact.Range {
-	out = slices.Clone(out)
-	byFirst := func(a, b fact.Range) int { return a.First.Compare(b.First) }
-	slices.SortFunc(out, byFirst)
-	ranges = slices.Clone(ranges)
-	slices.SortFunc(ranges, byFirst)
-	var rest []fact.Range
-	i := 0
-	for _, r := range ranges {
-		for i > 0 && !out[i-1].Last.Less(r.First) { // an exclusion may reach into the next range
-			i--
-		}
-		for ; i < len(out) && r.First.Compare(r.Last) <= 0; i++ {
-			x := out[i]
-			if x.Last.Less(r.First) {
-				continue
-			}
-			if r.Last.Less(x.First) {
-				break
-			}
-			if r.First.Less(x.First) {
-				rest = append(rest, fact.Range{First: r.First, Last: x.First.Prev()})
-			}
-			r.First = x.Last.Next()
-			if !r.First.IsValid() { // after 255.255.255.255
-				r.First, r.Last = r.Last, r.Last.Prev()
-			}
-		}
-		if r.First.Compare(r.Last) <= 0 {
-			rest = append(rest, r)
-		}
-	}
-	return rest
 }
 
 // hostnameProblem says what of a name the DNS cannot carry (RFC 1123 section 2.1).

@@ -24,7 +24,7 @@ func (s *scope) option(b *body) (entry, bool) {
 	}
 	e.at = s.spot(a.at())
 	v := s.eval(a)
-	if s.known(a, v); !v.IsWhollyKnown() {
+	if !v.IsWhollyKnown() {
 		return e, false
 	}
 	o := Option{Name: known.Name, Code: known.Code, Place: s.spot(b.at).place()}

@@ -158,6 +158,9 @@ func (s *scope) evaluate(a *attr, self bool) cty.Value {
 	}
 	if failed {
 		v = cty.DynamicVal
+	} else if s.p.unknown == nil && !(a.self && s.anyNode()) && !v.IsWhollyKnown() {
+		at := s.spot(a.at()) // because of a mistake elsewhere, which must have been reported: nothing is left out without one
+		s.p.unknown = &at
 	}
 	if !a.each && !a.self {
 		a.val, a.settled = v, true

@@ -2,7 +2,6 @@ package spec
 
 import (
 	"fmt"
-	"net/netip"
 	"strings"
 	"time"
 
@@ -20,16 +19,7 @@ func (s *scope) value(b *body, name string) (v cty.Value, at spot, ok bool) {
 		return cty.NilVal, spot{}, false
 	}
 	v = s.eval(a)
-	s.known(a, v)
 	return v, s.spot(a.at()), v.IsKnown() && !v.IsNull()
-}
-
-// known remembers a value that is not known, which must be because of a reported mistake: nothing may be left out without one.
-func (s *scope) known(a *attr, v cty.Value) {
-	if !v.IsWhollyKnown() && s.p.unknown == nil {
-		at := s.spot(a.at())
-		s.p.unknown = &at
-	}
 }
 
 // str gives a string that holds no late value.
@@ -108,13 +98,6 @@ func short(s string) string {
 		return s[:57] + "..."
 	}
 	return s
-}
-
-// isRef reports whether a value is a reference to a declaration.
-func isRef(v cty.Value) bool {
-	t := v.Type()
-	return t.IsObjectType() && t.HasAttribute("kind") && t.HasAttribute("name") && v.IsKnown() && !v.IsNull() &&
-		isString(v.GetAttr("kind")) && isString(v.GetAttr("name"))
 }
 
 func isString(v cty.Value) bool { return v.Type() == cty.String && v.IsKnown() && !v.IsNull() }
@@ -213,28 +196,6 @@ func durationText(d time.Duration) string {
 	return text
 }
 
-// addr gives an IPv4 address.
-func (s *scope) addr(b *body, name string) (netip.Addr, bool) {
-	text, ok := s.str(b, name)
-	if !ok {
-		return netip.Addr{}, false
-	}
-	return s.asAddr(name, text, s.spot(b.attrs[name].at()))
-}
-
-func (s *scope) asAddr(name, text string, at spot) (netip.Addr, bool) {
-	a, err := netip.ParseAddr(text)
-	switch {
-	case err != nil:
-		s.p.rep.err("bad-address", at, "Not an address", fmt.Sprintf("%s is %q, which is not an IPv4 address such as 10.0.0.1.", name, short(text)))
-	case !a.Is4():
-		s.p.rep.err("bad-address", at, "Not an IPv4 address", fmt.Sprintf("%s is %s; this version knows IPv4 only.", name, a))
-	default:
-		return a, true
-	}
-	return netip.Addr{}, false
-}
-
 // items gives the elements of a list, tuple or set.
 func (s *scope) items(b *body, name, of string) (vs []cty.Value, at spot, ok bool) {
 	v, at, ok := s.value(b, name)
@@ -262,70 +223,6 @@ func (s *scope) strs(b *body, name string) ([]string, bool) {
 		t, good := s.asString(name, v, at)
 		ok = ok && good
 		out = append(out, t)
-	}
-	return out, ok
-}
-
-func (s *scope) addrs(b *body, name string) ([]netip.Addr, bool) {
-	texts, ok := s.strs(b, name)
-	if !ok {
-		return nil, false
-	}
-	out := make([]netip.Addr, 0, len(texts))
-	for _, t := range texts {
-		a, good := s.asAddr(name, t, s.spot(b.attrs[name].at()))
-		ok = ok && good
-		out = append(out, a)
-	}
-	return out, ok
-}
-
-// ref gives the name of the declaration that an attribute refers to.
-func (s *scope) ref(b *body, name, kind string) (string, bool) {
-	v, at, ok := s.value(b, name)
-	if !ok {
-		return "", false
-	}
-	return s.asRef(name, kind, v, at)
-}
-
-func (s *scope) asRef(name, kind string, v cty.Value, at spot) (string, bool) {
-	want := fmt.Sprintf("%s takes %s: %s.NAME", name, article(kind), kind)
-	switch {
-	case isRef(v):
-		if got := v.GetAttr("kind").AsString(); got != kind {
-			s.p.rep.err("wrong-kind", at, "Wrong kind of reference", fmt.Sprintf("%s, but this is %s, %s.", want, s.describe(v), article(got)))
-			return "", false
-		}
-		return v.GetAttr("name").AsString(), true
-	case isString(v):
-		text := v.AsString()
-		if s.p.units[kind][text] != nil && nameProblem(text) == "" {
-			s.p.rep.err("wrong-kind", at, "Not a reference", fmt.Sprintf("%s, not a string. Write %s.%s without quotes.", want, kind, text))
-			return "", false
-		}
-	case v.Type().IsObjectType():
-		s.p.rep.err("wrong-kind", at, "Not a reference", fmt.Sprintf("%s, but this is an object. Of one with for_each, pick an element: %s.NAME[\"KEY\"].", want, kind))
-		return "", false
-	}
-	s.p.rep.err("wrong-kind", at, "Not a reference", fmt.Sprintf("%s, but this is %s.", want, s.describe(v)))
-	return "", false
-}
-
-// refs gives the names in a list of references; an absent list is an empty one.
-func (s *scope) refs(b *body, name, kind string) ([]string, bool) {
-	if b.attrs[name] == nil {
-		return nil, true
-	}
-	vs, at, ok := s.items(b, name, kind+" references")
-	var out []string
-	for i, v := range vs {
-		if v.IsNull() {
-			continue
-		}
-		n, good := s.asRef(name, kind, v, s.itemSpot(b.attrs[name], i, at))
-		ok = ok && good
-		out = append(out, n)
 	}
 	return out, ok
 }
@@ -362,67 +259,4 @@ func (s *scope) labelList(b *body, name string) []Label {
 		}
 	}
 	return out
-}
-
-// ranges reads addresses, a-b, CIDR blocks or single addresses, in a string or a list.
-func (s *scope) ranges(b *body, name string) ([]fact.Range, bool) {
-	v, at, ok := s.value(b, name)
-	if !ok {
-		return nil, false
-	}
-	texts := []string{}
-	if v.Type() == cty.String {
-		t, good := s.asString(name, v, at)
-		texts, ok = append(texts, t), good
-	} else {
-		texts, ok = s.strs(b, name)
-	}
-	if !ok {
-		return nil, false
-	}
-	var out []fact.Range
-	for _, t := range texts {
-		r, err := parseRange(t)
-		if err != nil {
-			s.p.rep.err("bad-range", at, "Not an address range", fmt.Sprintf("%s is %q: %s. Write \"10.0.0.10-10.0.0.99\", \"10.0.0.64/26\" or a single address.", name, short(t), err))
-			ok = false
-			continue
-		}
-		out = append(out, r)
-	}
-	return out, ok
-}
-
-func parseRange(text string) (r fact.Range, err error) {
-	if strings.Contains(text, "/") {
-		p, err := netip.ParsePrefix(text)
-		if err != nil || !p.Addr().Is4() {
-			return r, fmt.Errorf("it is not an IPv4 CIDR block")
-		}
-		return fact.Range{First: p.Masked().Addr(), Last: lastAddr(p)}, nil
-	}
-	first, last, two := strings.Cut(text, "-")
-	if !two {
-		last = first
-	}
-	r.First, err = netip.ParseAddr(strings.TrimSpace(first))
-	if err == nil {
-		r.Last, err = netip.ParseAddr(strings.TrimSpace(last))
-	}
-	switch {
-	case err != nil || !r.First.Is4() || !r.Last.Is4():
-		return r, fmt.Errorf("it is not a range of IPv4 addresses")
-	case r.Last.Less(r.First):
-		return r, fmt.Errorf("the last address comes before the first")
-	}
-	return r, nil
-}
-
-// lastAddr is the last address of a prefix, the broadcast address.
-func lastAddr(p netip.Prefix) netip.Addr {
-	b := p.Masked().Addr().As4()
-	for i := p.Bits(); i < 32; i++ {
-		b[i/8] |= 1 << (7 - i%8)
-	}
-	return netip.AddrFrom4(b)
 }

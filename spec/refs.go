@@ -1,0 +1,64 @@
+package spec
+
+import (
+	"fmt"
+
+	"github.com/zclconf/go-cty/cty"
+)
+
+// isRef reports whether a value is a reference to a declaration.
+func isRef(v cty.Value) bool {
+	t := v.Type()
+	return t.IsObjectType() && t.HasAttribute("kind") && t.HasAttribute("name") && v.IsKnown() && !v.IsNull() &&
+		isString(v.GetAttr("kind")) && isString(v.GetAttr("name"))
+}
+
+// ref gives the name of the declaration that an attribute refers to.
+func (s *scope) ref(b *body, name, kind string) (string, bool) {
+	v, at, ok := s.value(b, name)
+	if !ok {
+		return "", false
+	}
+	return s.asRef(name, kind, v, at)
+}
+
+func (s *scope) asRef(name, kind string, v cty.Value, at spot) (string, bool) {
+	want := fmt.Sprintf("%s takes %s: %s.NAME", name, article(kind), kind)
+	switch {
+	case isRef(v):
+		if got := v.GetAttr("kind").AsString(); got != kind {
+			s.p.rep.err("wrong-kind", at, "Wrong kind of reference", fmt.Sprintf("%s, but this is %s, %s.", want, s.describe(v), article(got)))
+			return "", false
+		}
+		return v.GetAttr("name").AsString(), true
+	case isString(v):
+		text := v.AsString()
+		if s.p.units[kind][text] != nil && nameProblem(text) == "" {
+			s.p.rep.err("wrong-kind", at, "Not a reference", fmt.Sprintf("%s, not a string. Write %s.%s without quotes.", want, kind, text))
+			return "", false
+		}
+	case v.Type().IsObjectType():
+		s.p.rep.err("wrong-kind", at, "Not a reference", fmt.Sprintf("%s, but this is an object. Of one with for_each, pick an element: %s.NAME[\"KEY\"].", want, kind))
+		return "", false
+	}
+	s.p.rep.err("wrong-kind", at, "Not a reference", fmt.Sprintf("%s, but this is %s.", want, s.describe(v)))
+	return "", false
+}
+
+// refs gives the names in a list of references; an absent list is an empty one.
+func (s *scope) refs(b *body, name, kind string) ([]string, bool) {
+	if b.attrs[name] == nil {
+		return nil, true
+	}
+	vs, at, ok := s.items(b, name, kind+" references")
+	var out []string
+	for i, v := range vs {
+		if v.IsNull() {
+			continue
+		}
+		n, good := s.asRef(name, kind, v, s.itemSpot(b.attrs[name], i, at))
+		ok = ok && good
+		out = append(out, n)
+	}
+	return out, ok
+}

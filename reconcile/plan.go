@@ -24,7 +24,7 @@ type Plan struct {
 	Change   int                  `json:"change"`
 	Remove   int                  `json:"remove"`
 	Others   int                  `json:"others"` // changed subjects that are not nodes
-	Impact   map[render.Class]int `json:"impact"` // nodes by their worst class, and other subjects that do not wait for a boot
+	Impact   map[render.Class]int `json:"impact"` // nodes by their worst class
 	Digest   fact.Digest          `json:"digest"` // over everything above but the revisions
 }
 
@@ -59,9 +59,9 @@ func (p *Plan) Empty() bool { return len(p.Groups) == 0 }
 // Worst is the most dangerous class in the plan.
 func (p *Plan) Worst() render.Class {
 	worst := render.ClassNone
-	for c := range p.Impact {
-		if danger(c) > danger(worst) {
-			worst = c
+	for _, g := range p.Groups {
+		if danger(g.Class) > danger(worst) {
+			worst = g.Class
 		}
 	}
 	return worst
@@ -138,15 +138,13 @@ func (p *Plan) add(groups map[string]*PlanGroup, changes []render.Change) {
 		fmt.Fprintf(&key, "%q %q %q %s %s:%d %s\n", d.Path, d.Old, d.New, layerKind(c), c.Cause.File, c.Cause.Line, c.Cause.Table)
 		g.addCause(c)
 	}
-	if first.Node != "" || danger(g.Class) > danger(render.ClassNextBoot) {
-		p.Impact[g.Class]++
-	}
 	if first.Node == "" {
 		p.Others++
 		g.Subject = first.Subject
 		groups[first.Subject] = &g
 		return
 	}
+	p.Impact[g.Class]++
 	switch g.Action {
 	case "+":
 		p.Add++
@@ -224,7 +222,6 @@ func (p *Plan) addOrphans(groups map[string]*PlanGroup, old, new *render.Snapsho
 			groups[key] = g
 		}
 		g.Deltas = append(g.Deltas, Delta{Path: "lease", Old: l.Addr.String(), PerNode: true})
-		p.Impact[render.ClassOrphan]++
 	}
 }
 

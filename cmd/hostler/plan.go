@@ -248,7 +248,7 @@ func when(g reconcile.PlanGroup) string {
 	case render.ClassNone:
 		return "no effect"
 	case render.ClassAddress:
-		return "next renewal: address"
+		return "next renewal: addresses"
 	case render.ClassServer:
 		return "at once: server"
 	case render.ClassExposure:
@@ -326,25 +326,41 @@ func (p *planPrinter) summary() {
 	out, plan := p.env.stdout, p.plan
 	fmt.Fprintf(out, "Plan: %s to add, %s to change, %s to remove. %s.\n", thousands(plan.Add), thousands(plan.Change), thousands(plan.Remove),
 		plural(len(plan.Groups), "distinct change"))
-	var impact []string
-	for _, c := range impactOrder {
-		if n := plan.Impact[c.class]; n > 0 {
-			impact = append(impact, thousands(n)+" "+c.text)
-		}
-	}
-	fmt.Fprintf(out, "Impact: %s.\n", strings.Join(impact, ", "))
+	fmt.Fprintf(out, "Impact: %s.\n", impactText(plan))
 	if d := plan.Worst(); d == render.ClassNextBoot || d == render.ClassNone {
 		fmt.Fprint(out, "A running machine notices nothing until it reboots. ")
 	}
 	fmt.Fprintf(out, "Plan digest %.8s.\n", plan.Digest)
 }
 
+// impactText counts the nodes by how a change reaches them, and names the rest.
+func impactText(plan *reconcile.Plan) string {
+	var impact []string
+	for _, c := range impactOrder {
+		if n := plan.Impact[c.class]; n > 0 {
+			impact = append(impact, plural(n, "node")+" "+c.text)
+		}
+	}
+	for _, g := range plan.Groups {
+		if g.Subject != "" && g.Class != render.ClassNone && g.Class != render.ClassNextBoot {
+			impact = append(impact, g.Subject+" "+when(g))
+		}
+	}
+	if len(impact) > 8 {
+		impact = append(impact[:8], fmt.Sprintf("and %d more", len(impact)-8))
+	}
+	if len(impact) == 0 {
+		return "no machine is served anything else"
+	}
+	return strings.Join(impact, ", ")
+}
+
 var impactOrder = []struct {
 	class render.Class
 	text  string
 }{
-	{render.ClassUnbootable, "unbootable"}, {render.ClassRemove, "removed"}, {render.ClassOrphan, "leases orphaned"}, {render.ClassAddress, "with another address"},
-	{render.ClassExposure, "answer other machines than before"}, {render.ClassServer, "at the server, at once"}, {render.ClassNextRenew, "at next renewal"},
+	{render.ClassUnbootable, "unbootable"}, {render.ClassRemove, "removed"}, {render.ClassAddress, "with another address"},
+	{render.ClassExposure, "answered otherwise at once"}, {render.ClassServer, "at once"}, {render.ClassNextRenew, "at next renewal"},
 	{render.ClassNextBoot, "at next boot"}, {render.ClassNone, "without effect"},
 }
 

@@ -2,20 +2,27 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
+	"io/fs"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"strings"
 	"time"
+
+	"hostler/spec/serverconf"
 )
 
+const defaultConfig = "/etc/hostler/server.hcl"
+
 type serveOptions struct {
-	load                        *loadFlags
-	interfaces                  []string
-	state, socket, sync, branch string
-	poll                        time.Duration
-	debug                       bool
+	load                                *loadFlags
+	interfaces                          []string
+	config, state, socket, sync, branch string
+	poll                                time.Duration
+	debug                               bool
 }
 
 func serveCommand() command {
@@ -23,14 +30,15 @@ func serveCommand() command {
 		name: "serve", args: "SOURCE", synopsis: "Serve machines from a spec, and follow its changes",
 		long: "Serves DHCP, TFTP and boot HTTP on the named interfaces, from the spec in SOURCE: a directory, a git repository on this machine, or the\n" +
 			"URL of one (ssh, https). Every commit on the branch, or every saved file of a directory, is checked, rendered, and served when it is good.\n" +
-			"When it is not, the last good revision stays in force.",
+			"When it is not, the last good revision stays in force. Flags win over the server configuration.",
 		setup: func(fs *flag.FlagSet) func(context.Context, *environment, []string) int {
 			o := &serveOptions{load: loadOptions(fs)}
 			fs.Func("interface", "Serve on this network `interface`. May be repeated.", func(name string) error {
 				o.interfaces = append(o.interfaces, name)
 				return nil
 			})
-			fs.StringVar(&o.state, "state", "", "The state `directory`. Default "+defaultServerConfig().StateDir+".")
+			fs.StringVar(&o.config, "config", "", "The server configuration `file`. Default "+defaultConfig+", when it exists.")
+			fs.StringVar(&o.state, "state", "", "The state `directory`. Default "+serverconf.Default().StateDir+".")
 			fs.StringVar(&o.socket, "socket", "", "The admin `socket`. Default "+defaultSocket+", or admin.sock in the directory that -state names.")
 			fs.DurationVar(&o.poll, "poll", 0, "How often to look at the source even when nothing hints at a change, as a `duration` such as 30s.")
 			fs.StringVar(&o.sync, "sync", "", "`auto` serves new revisions, manual only observes them until `hostler apply`. Default auto.")
@@ -48,12 +56,29 @@ func serveCommand() command {
 }
 
 // configuration reads the file, if there is one, and lays the flags over it.
-func (o *serveOptions) configuration(env *environment, args []string) (serverConfig, bool) {
-	c := defaultServerConfig()
+func (o *serveOptions) configuration(env *environment, args []string) (serverconf.Config, bool) {
+	c := serverconf.Default()
+	path := o.config
+	if path == "" {
+		path = defaultConfig
+	}
+	text, err := os.ReadFile(path)
+	if err != nil && (o.config != "" || !errors.Is(err, fs.ErrNotExist)) {
+		env.fail("reading the server configuration: %v", err)
+		return c, false
+	}
+	if err == nil {
+		parsed, diags := serverconf.Parse(path, text)
+		printDiagnostics(env.stderr, diags, env.color, env.width)
+		if diags.HasErrors() {
+			return c, false
+		}
+		c = *parsed
+	}
 	return c, o.override(env, &c, args)
 }
 
-func (o *serveOptions) override(env *environment, c *serverConfig, args []string) bool {
+func (o *serveOptions) override(env *environment, c *serverconf.Config, args []string) bool {
 	switch len(args) {
 	case 0:
 	case 1:
@@ -71,7 +96,7 @@ func (o *serveOptions) override(env *environment, c *serverConfig, args []string
 			*field = value
 		}
 	}
-	if o.state != "" && o.socket == "" && c.Socket == defaultServerConfig().Socket {
+	if o.state != "" && o.socket == "" && c.Socket == serverconf.Default().Socket {
 		o.socket = filepath.Join(o.state, "admin.sock")
 	}
 	set(&c.StateDir, o.state)
@@ -90,6 +115,19 @@ func (o *serveOptions) override(env *environment, c *serverConfig, args []string
 		}
 		c.Vars[name] = value
 	}
+	return o.absolute(env, c)
+}
+
+// absolute makes relative paths mean what they mean to the shell that they were typed in.
+func (o *serveOptions) absolute(env *environment, c *serverconf.Config) bool {
+	for _, p := range []*string{&c.StateDir, &c.Socket} {
+		abs, err := filepath.Abs(*p)
+		if err != nil {
+			env.fail("serve: %v", err)
+			return false
+		}
+		*p = abs
+	}
 	if c.Source.Sync != "auto" && c.Source.Sync != "manual" {
 		env.fail("serve: -sync=%s: it is auto or manual", c.Source.Sync)
 		return false
@@ -97,7 +135,7 @@ func (o *serveOptions) override(env *environment, c *serverConfig, args []string
 	return true
 }
 
-func (env *environment) serve(ctx context.Context, c serverConfig, debug bool) int {
+func (env *environment) serve(ctx context.Context, c serverconf.Config, debug bool) int {
 	level := slog.LevelInfo
 	if debug {
 		level = slog.LevelDebug

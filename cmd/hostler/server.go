@@ -26,12 +26,13 @@ import (
 	"hostler/servers/late"
 	"hostler/servers/tftp"
 	"hostler/spec"
+	"hostler/spec/serverconf"
 )
 
 // server is everything that `hostler serve` runs, put together: state at the bottom, then the reconciler, then the servers that read
 // its snapshot. Sockets are bound before anything starts.
 type server struct {
-	config  serverConfig
+	config  serverconf.Config
 	log     *slog.Logger
 	started time.Time
 
@@ -52,7 +53,7 @@ type task struct {
 }
 
 // newServer opens the state and binds every socket, or fails and leaves nothing behind.
-func newServer(c serverConfig, log *slog.Logger) (s *server, err error) {
+func newServer(c serverconf.Config, log *slog.Logger) (s *server, err error) {
 	s = &server{config: c, log: log, started: time.Now()}
 	defer func() {
 		if err != nil {
@@ -133,7 +134,7 @@ func (s *server) newReconciler() error {
 	}
 	s.recon, err = reconcile.New(reconcile.Config{
 		Source: src, Ledger: s.store, StateDir: s.config.StateDir, Poll: c.Poll, Sync: reconcile.Sync(c.Sync), AllowRewind: c.AllowRewind,
-		Vars: s.config.Vars, Gate: gate, Log: s.log, Now: time.Now,
+		Vars: s.config.Vars, Limits: reconcile.Limits{Wall: s.config.Limits.EvalTime, Memory: s.config.Limits.EvalMemory}, Gate: gate, Log: s.log, Now: time.Now,
 	})
 	if err != nil {
 		return err
@@ -162,6 +163,7 @@ func (s *server) bind() error {
 	t, err := tftp.Listen(tftp.Config{
 		Addr: l.TFTP, Interfaces: s.config.Interfaces, Current: s.recon.Current, Blobs: s.recon, Leases: s.leases, Boots: s.boots,
 		Base: base, Event: s.boots.Record, Log: s.log, Now: time.Now,
+		MaxTransfers: s.config.Limits.TFTPTransfers, MaxPerClient: s.config.Limits.TFTPPerClient,
 	})
 	if err != nil {
 		return err
@@ -170,6 +172,7 @@ func (s *server) bind() error {
 	h, err := httpd.Listen(httpd.Config{
 		Addr: l.HTTP, Interfaces: s.config.Interfaces, Current: s.recon.Current, At: s.recon.At, Older: s.recon.Older, Blobs: s.recon,
 		Leases: s.leases, Boots: s.boots, Base: base, Event: s.boots.Record, Log: s.log, Now: time.Now,
+		MaxConns: s.config.Limits.HTTPConnections,
 	})
 	if err != nil {
 		return err

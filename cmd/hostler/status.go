@@ -60,7 +60,7 @@ func (env *environment) printStatus(st *serverStatus, all bool) int {
 	if r.LastApplied == "" {
 		row("Revision", "none is served yet: no machine is answered")
 	} else {
-		row("Revision", "%s %s, served since %s", r.LastApplied.Short(), quoteSubject(r.Subject), r.ServingSince.UTC().Format("2 Jan 15:04:05 MST"))
+		row("Revision", "%s, served since %s", strings.TrimSpace(r.LastApplied.Short()+" "+quoteSubject(r.Subject)), r.ServingSince.UTC().Format("2 Jan 15:04:05 MST"))
 		row("Serves", "%s, %s, digest %.12s", plural(st.Nodes, "node"), plural(st.Leases, "lease"), r.Digest)
 	}
 	if r.Pending != "" {

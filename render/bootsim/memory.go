@@ -36,8 +36,8 @@ func Offline(s *render.Snapshot, mac fact.MAC) *Memory {
 	info, declared := s.Node(mac.String())
 	for i := range s.Fleet().Subnets {
 		sn := &s.Fleet().Subnets[i]
-		if declared && sn.Name != info.Subnet || !declared && sn.Unknown < 0 {
-			continue
+		if declared && sn.Name != info.Subnet || !declared && sn.Unknown < 0 && i < len(s.Fleet().Subnets)-1 {
+			continue // a stranger is played where strangers are answered, or else on the last subnet, to hear why it is not
 		}
 		server = exampleServer(s, sn.CIDR.Masked(), sn.Gateway)
 		for _, a := range sn.BootServers {

@@ -250,8 +250,11 @@ func (o *observer) inLocalStore(dir, key string) (render.Artifact, place, error)
 	}
 	defer f.Close()
 	st, err := f.Stat()
-	if err != nil || !st.Mode().IsRegular() {
+	switch {
+	case err != nil || !st.Mode().IsRegular():
 		return render.Artifact{Problem: "is not a regular file"}, place{}, nil
+	case st.Size() > source.MaxFileSize:
+		return render.Artifact{Problem: errTooLarge.Error()}, place{}, nil
 	}
 	p := place{Store: dir, Key: key, FileKey: source.FileKey(st)}
 	if k, ok := o.known[p.FileKey]; ok {

@@ -217,20 +217,12 @@ func (r *Reconciler) evaluate(ctx context.Context, cand *candidate) *failure {
 	return nil
 }
 
-// stage tells from the first error how far the evaluation came.
+// stage tells an evaluation that was stopped from a spec with mistakes.
 func stage(ds spec.Diagnostics) Reason {
-	for _, d := range ds {
-		switch {
-		case d.Severity != spec.Error:
-		case d.Code == "evaluation-stopped":
-			return EvaluateFailed
-		case d.Code == "syntax":
-			return ParseFailed
-		default:
-			return CheckFailed
-		}
+	if slices.ContainsFunc(ds, func(d spec.Diagnostic) bool { return d.Code == codeStopped }) {
+		return EvaluateFailed
 	}
-	return EvaluateFailed
+	return CheckFailed
 }
 
 // classify tells a failing disk from a failing source.
@@ -283,13 +275,13 @@ func (r *Reconciler) apply(ctx context.Context, cand *candidate) error {
 	r.last = attempt{rev: s.Commit.Revision}
 	r.c.Log.Info("revision applied", "revision", s.Commit.Revision, "digest", s.Digest, "duration", took,
 		"author", s.Commit.Author, "subject", s.Commit.Subject, "nodes", len(s.Fleet.Nodes))
-	if r.c.Probe != nil {
-		r.c.Probe(s.Commit.Revision, took)
-	}
 	e := newEntry(s.Commit, Applied, s.Applied)
 	e.Digest, e.Duration = s.Digest, took
 	r.note(ctx, cand.log, e)
 	r.ready(s.Commit.Revision, cand.diags)
+	if r.c.Probe != nil {
+		r.c.Probe(s.Commit.Revision, took)
+	}
 	r.tidy()
 	return nil
 }

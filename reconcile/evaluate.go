@@ -74,9 +74,12 @@ func InProcess(_ context.Context, in spec.Input) (*spec.Fleet, spec.Diagnostics,
 	return f, ds, nil
 }
 
+// codeStopped is the code of the diagnostic that stopped gives.
+const codeStopped = "evaluation-stopped"
+
 // stopped is the diagnostic of an evaluation that did not come to its end.
 func stopped(why string) spec.Diagnostics {
-	return spec.Diagnostics{{Severity: spec.Error, Code: "evaluation-stopped", Summary: "Evaluation was stopped",
+	return spec.Diagnostics{{Severity: spec.Error, Code: codeStopped, Summary: "Evaluation was stopped",
 		Detail: why + " Look for deeply nested brackets or templates, for expressions inside each other's loops, and for tables that multiply."}}
 }
 

@@ -114,25 +114,26 @@ func (a *archive) numbers() ([]int, error) {
 	return numbers, err
 }
 
-// load gives the newest record that is whole, and what was wrong with newer ones. A newer format is an error: an older
+// load gives the records that are whole, newest first, and what was wrong with others. A newer format is an error: an older
 // record must not be served in its place without anybody deciding so.
-func (a *archive) load() (rec *record, bad []error, err error) {
+func (a *archive) load() (recs []*record, bad []error, err error) {
 	numbers, err := a.numbers()
 	if err != nil {
 		return nil, nil, fmt.Errorf("reading persisted revisions: %w", err)
 	}
-	for i := len(numbers) - 1; i >= 0; i-- {
-		rec, err := readRecord(a.file(numbers[i]))
-		if err == nil {
-			return rec, bad, nil
+	for _, n := range slices.Backward(numbers) {
+		rec, err := readRecord(a.file(n))
+		switch {
+		case err == nil:
+			recs = append(recs, rec)
+			a.blobs[n] = slices.Collect(maps.Keys(rec.Places))
+		case errors.Is(err, ledger.ErrNewerFormat):
+			return nil, bad, fmt.Errorf("persisted revision %s: %w", a.file(n), err)
+		default:
+			bad = append(bad, fmt.Errorf("persisted revision %s: %w", a.file(n), err))
 		}
-		err = fmt.Errorf("persisted revision %s: %w", a.file(numbers[i]), err)
-		if errors.Is(err, ledger.ErrNewerFormat) {
-			return nil, bad, err
-		}
-		bad = append(bad, err)
 	}
-	return nil, bad, nil
+	return recs, bad, nil
 }
 
 func readRecord(name string) (*record, error) {

@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -91,6 +92,9 @@ type served struct {
 // the source nor, but for what a crash left half-written, the state.
 func New(c Config) (*Reconciler, error) {
 	c = c.orDefaults()
+	if err := apart(c.Source, c.StateDir); err != nil {
+		return nil, err
+	}
 	h, err := openHistory(context.Background(), c.Ledger)
 	if err != nil {
 		return nil, fmt.Errorf("state: %s: %w", c.StateDir, err)
@@ -108,6 +112,19 @@ func New(c Config) (*Reconciler, error) {
 	r.status.set(c.Now(), Condition{Type: Ready, Reason: NothingServed, Message: "no revision was applied yet"},
 		Condition{Type: Reconciling, Status: true, Reason: Progressing})
 	return r, r.restore()
+}
+
+// apart refuses a state directory inside a directory source: each applied revision would make another.
+func apart(s source.Source, state string) error {
+	abs, err := filepath.Abs(state)
+	if err != nil {
+		return fmt.Errorf("state: %s: %w", state, err)
+	}
+	rel, err := filepath.Rel(s.String(), abs)
+	if s.Kind() == source.Directory && err == nil && filepath.IsLocal(rel) && !strings.HasPrefix(rel, ".") {
+		return fmt.Errorf("state: %s: lies inside the source %s, where every write to it would be a change", state, s)
+	}
+	return nil
 }
 
 func (c Config) orDefaults() Config {
@@ -135,42 +152,73 @@ func (c Config) orDefaults() Config {
 	return c
 }
 
-// restore serves the newest persisted revision that is whole.
+// restore serves the newest persisted revision that is whole, and holds those that boots may have begun with.
 func (r *Reconciler) restore() error {
-	rec, bad, err := r.archive.load()
+	recs, bad, err := r.archive.load()
 	for _, b := range bad {
 		r.c.Log.Error("a persisted revision is unusable, trying the one before", "err", b)
 	}
 	if err != nil {
 		return fmt.Errorf("state: %w", err)
 	}
-	if rec == nil {
+	if len(recs) == 0 {
 		return nil
 	}
-	snapshot, ds := render.Render(rec.Fleet, rec.Artifacts, rec.Assignments)
-	if ds.HasErrors() {
-		return fmt.Errorf("state: rendering the persisted revision %s: %w", rec.Commit.Revision, ds)
+	snapshot, ds := render.Render(recs[0].Fleet, recs[0].Artifacts, recs[0].Assignments)
+	if ds.HasErrors() { // a stricter program than the one that applied it; the source may hold something better
+		r.unrenderable(recs[0], ds)
+		return nil
 	}
-	s := &served{record: *rec, snapshot: snapshot}
-	if snapshot.Digest() != rec.Digest {
-		r.c.Log.Warn("this program renders the persisted revision differently than the one that applied it",
-			"revision", rec.Commit.Revision, "digest", snapshot.Digest(), "was", rec.Digest)
+	cur := &served{record: *recs[0], snapshot: snapshot}
+	all := r.renderOlder(held{cur}, recs)
+	r.held.Store(&all)
+	r.announce(cur)
+	return nil
+}
+
+// renderOlder adds what was replaced less than an hour ago.
+func (r *Reconciler) renderOlder(list held, recs []*record) held {
+	for i, rec := range recs[1:] {
+		until := recs[i].Applied.Add(holdTime) // recs[i] is what replaced it
+		if !r.c.Now().Before(until) || len(list) > holdMost {
+			break
+		}
+		if rec.Commit.Revision == recs[i].Commit.Revision {
+			continue
+		}
+		if snapshot, ds := render.Render(rec.Fleet, rec.Artifacts, rec.Assignments); !ds.HasErrors() {
+			list = append(list, &served{record: *rec, snapshot: snapshot, until: until})
+		}
 	}
-	r.held.Store(&held{s})
-	now := r.c.Now()
-	r.status.serve(s, rec.Applied)
-	r.status.set(now, Condition{Type: Ready, Status: true, Reason: Succeeded, Message: "serving the persisted revision"},
+	return list
+}
+
+func (r *Reconciler) unrenderable(rec *record, ds spec.Diagnostics) {
+	r.c.Log.Error("rendering the persisted revision", "revision", rec.Commit.Revision, "err", ds)
+	r.status.Diagnostics = ds
+	r.status.set(r.c.Now(), Condition{Type: Ready, Reason: RenderFailed,
+		Message: fmt.Sprintf("this program cannot render the persisted revision %s: %v; nothing is served", rec.Commit.Revision, ds)},
 		Condition{Type: Reconciling, Status: true, Reason: Progressing})
-	r.c.Log.Info("serving the persisted revision", "revision", rec.Commit.Revision, "digest", snapshot.Digest(), "applied", rec.Applied)
+}
+
+// announce says what is served after a start.
+func (r *Reconciler) announce(s *served) {
+	if s.snapshot.Digest() != s.Digest {
+		r.c.Log.Warn("this program renders the persisted revision differently than the one that applied it",
+			"revision", s.Commit.Revision, "digest", s.snapshot.Digest(), "was", s.Digest)
+	}
+	r.status.serve(s, s.Applied)
+	r.status.set(r.c.Now(), Condition{Type: Ready, Status: true, Reason: Succeeded, Message: "serving the persisted revision"},
+		Condition{Type: Reconciling, Status: true, Reason: Progressing})
+	r.c.Log.Info("serving the persisted revision", "revision", s.Commit.Revision, "digest", s.snapshot.Digest(), "applied", s.Applied)
 	// A crash between the record and the history left the revision unmentioned.
-	if e := r.history.find(rec.Commit.Revision); e == nil || e.Outcome != Applied {
-		e := newEntry(rec.Commit, Applied, rec.Applied)
-		e.Digest = rec.Digest
+	if e := r.history.find(s.Commit.Revision); e == nil || e.Outcome != Applied {
+		e := newEntry(s.Commit, Applied, s.Applied)
+		e.Digest = s.Digest
 		if err := r.history.note(context.Background(), e); err != nil {
 			r.c.Log.Error("keeping the history", "err", err)
 		}
 	}
-	return nil
 }
 
 // serve copies what is served into the status.

@@ -304,6 +304,14 @@ func TestHeldSnapshots(t *testing.T) {
 		t.Errorf("held %v, want %v", got, want)
 	}
 	g.stop()
+	g.start() // a restart holds them as before
+	if got, want := held(), []bool{false, true, true, true}; !cmp.Equal(got, want) {
+		t.Errorf("after a restart held %v, want %v", got, want)
+	}
+	if n := len(g.r.Older()); n != 2 {
+		t.Errorf("%d older snapshots", n)
+	}
+	g.stop()
 	now = now.Add(holdTime)
 	if got, want := held(), []bool{false, false, false, true}; !cmp.Equal(got, want) {
 		t.Errorf("an hour later held %v, want %v", got, want)
@@ -414,5 +422,16 @@ func TestHalfWrittenFile(t *testing.T) {
 	}
 	if h := outcomes(g.r); len(h) != 2 {
 		t.Errorf("history %q", h)
+	}
+}
+
+// A state directory inside a directory source would be a change of itself for ever.
+func TestStateInsideSource(t *testing.T) {
+	g := newRig(t, "directory", nil)
+	g.state = g.dir + "/state"
+	_, _, err := g.new()
+	want := "state: " + g.state + ": lies inside the source " + g.dir + ", where every write to it would be a change"
+	if err == nil || err.Error() != want {
+		t.Errorf("got %v", err)
 	}
 }

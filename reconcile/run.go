@@ -29,6 +29,7 @@ func (r *Reconciler) Run(ctx context.Context) error {
 	defer wg.Wait()
 	defer close(r.ended)
 	wg.Go(func() { r.watch(ctx) })
+	r.tidy() // what a crash left
 	poll := time.NewTimer(0)
 	defer poll.Stop()
 	var backoff time.Duration

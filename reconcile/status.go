@@ -19,10 +19,9 @@ const (
 	AwaitingApply  Reason = "AwaitingApply" // sync is manual, and a newer revision waits
 	FetchFailed    Reason = "FetchFailed"
 	RewindRefused  Reason = "RewindRefused"
-	EvaluateFailed Reason = "EvaluateFailed"
-	ParseFailed    Reason = "ParseFailed"
-	CheckFailed    Reason = "CheckFailed"
-	ArtifactFailed Reason = "ArtifactFailed"
+	EvaluateFailed Reason = "EvaluateFailed" // the evaluation did not come to its end
+	CheckFailed    Reason = "CheckFailed"    // the spec has mistakes
+	ArtifactFailed Reason = "ArtifactFailed" // a store does not answer
 	RenderFailed   Reason = "RenderFailed"
 	GateRefused    Reason = "GateRefused"
 	ApplyFailed    Reason = "ApplyFailed"

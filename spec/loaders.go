@@ -37,8 +37,10 @@ func (p *parser) loader(in *instance) {
 			p.rep.err("unknown-loader-file", in.spot(b.attrs["file"].at()), "Unknown built-in loader",
 				fmt.Sprintf("%q is not one of the built-in loaders %s. A file of your own is given by path, or by store and key.%s", name, strings.Join(builtinNames(), ", "), didYouMean(name, builtinNames())))
 		}
-		if b.attrs["path"] != nil || b.attrs["store"] != nil || b.attrs["key"] != nil {
-			p.rep.err("file-place", in.spot(b.at), "Loader with two files", fmt.Sprintf("loader.%s is given by file, path, or store and key: by one of them.", in.name))
+		for _, a := range []string{"path", "store", "key", "sha256"} {
+			if b.attrs[a] != nil {
+				p.rep.err("file-place", in.spot(b.attrs[a].nameAt), "Loader with two files", fmt.Sprintf("loader.%s is the built-in %s, so it has no %s of its own. Remove one of them.", in.name, name, a))
+			}
 		}
 		l.File = FileRef{Builtin: name, Place: l.Place}
 	} else if b.attrs["file"] == nil {

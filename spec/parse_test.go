@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -159,6 +160,37 @@ func TestHostileText(t *testing.T) {
 }
 
 var loop = regexp.MustCompile(`\bfor\b|range|hostlist|setproduct`)
+
+// TestSymbolicLinks holds that neither spec files nor templates are read through links, which could lead out of the repository.
+func TestSymbolicLinks(t *testing.T) {
+	outside, dir := t.TempDir(), t.TempDir()
+	for name, text := range map[string]string{
+		outside + "/x.boot.hcl": "group \"outside\" {\n}\n",
+		outside + "/x.gotmpl":   "secret",
+		dir + "/a.boot.hcl":     "spec {\n language = 1\n}\ntemplate \"t\" {\n source = \"link/x.gotmpl\"\n}\n",
+	} {
+		if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for to, from := range map[string]string{outside + "/x.boot.hcl": "b.boot.hcl", outside: "link"} {
+		if err := os.Symlink(to, filepath.Join(dir, from)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, ds := Parse(Input{Files: os.DirFS(dir)})
+	var got []string
+	for _, d := range ds {
+		got = append(got, d.String())
+	}
+	want := []string{
+		`a.boot.hcl:5: Template cannot be read: Reading "link/x.gotmpl": it is, or lies below, a symbolic link.`,
+		`b.boot.hcl:1: File cannot be read: Reading b.boot.hcl: it is, or lies below, a symbolic link.`,
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Error(d)
+	}
+}
 
 // FuzzParse looks for text that panics, or for an outcome that is neither a fleet nor a diagnostic.
 func FuzzParse(f *testing.F) {

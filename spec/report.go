@@ -130,6 +130,9 @@ func (r *report) finish() Diagnostics {
 		}
 		if d.Place != nil {
 			d.Snippet = r.snippet(*d.Place)
+			if s := r.sources[d.Place.File]; s != nil {
+				d.Address = s.context(d.Place.Line).address
+			}
 		}
 		for j := range d.Related {
 			if s, line := r.source(d.Related[j].Place); s != nil {
@@ -198,7 +201,7 @@ func (r *report) snippet(p Place) *Snippet {
 	out := &Snippet{Code: s.line(line)}
 	out.End = len(out.Code)
 	if file := r.sources[p.File]; file != nil {
-		out.Context = file.context(p.Line)
+		out.Context = file.context(p.Line).text
 		if file == s {
 			out.Start = columnOffset(out.Code, p.Column)
 			if p.EndLine == p.Line {

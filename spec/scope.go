@@ -81,10 +81,23 @@ func (p *parser) elements(u *unit) (list []element, ok bool) {
 			return bad("A key holds a value that is only known when a machine asks (url, self_url or bootserver).")
 		}
 		x := element{key: key, val: e}
-		x.table, x.row, _ = lang.RowOf(e)
+		var fromTable bool
+		if x.table, x.row, fromTable = lang.RowOf(e); fromTable {
+			x.val = withoutRow(e)
+		}
 		list = append(list, x)
 	}
 	return list, true
+}
+
+// withoutRow takes the place of a table's row off it: what is made of the row must not change when a line is added above.
+func withoutRow(v cty.Value) cty.Value {
+	if !v.Type().IsObjectType() {
+		return lang.StripRows(v)
+	}
+	vals := v.AsValueMap()
+	delete(vals, rowKey)
+	return cty.ObjectVal(vals)
 }
 
 // article puts "a" or "an" before a noun.

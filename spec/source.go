@@ -34,8 +34,9 @@ type source struct {
 }
 
 type header struct {
-	line int
-	text string
+	line    int
+	text    string // node "web"
+	address string // node.web
 }
 
 func newSource(text []byte) *source {
@@ -64,15 +65,15 @@ func (s *source) line(n int) string {
 }
 
 // context gives the header of the top-level block that a line is in.
-func (s *source) context(line int) string {
+func (s *source) context(line int) header {
 	i, exact := slices.BinarySearchFunc(s.headers, line, func(h header, l int) int { return h.line - l })
 	switch {
 	case exact:
-		return s.headers[i].text
+		return s.headers[i]
 	case i == 0:
-		return ""
+		return header{}
 	default:
-		return s.headers[i-1].text
+		return s.headers[i-1]
 	}
 }
 
@@ -150,6 +151,11 @@ func (p *parser) find() []string {
 
 // readBounded reads a whole regular file, or says why it does not.
 func readBounded(fsys fs.FS, name string) (text []byte, why string) {
+	for dir := name; dir != "." && dir != "/"; dir = path.Dir(dir) { // a link could lead out of the repository
+		if st, err := fs.Lstat(fsys, dir); err == nil && st.Mode()&fs.ModeSymlink != 0 {
+			return nil, "it is, or lies below, a symbolic link"
+		}
+	}
 	f, err := fsys.Open(name)
 	if err != nil {
 		return nil, reason(err)
@@ -207,7 +213,7 @@ func (p *parser) parseFile(name string, text []byte) *hcl.File {
 	}
 	if b, ok := f.Body.(*hclsyntax.Body); ok {
 		for _, blk := range b.Blocks {
-			s.headers = append(s.headers, header{blk.TypeRange.Start.Line, blockHeader(blk.Type, blk.Labels)})
+			s.headers = append(s.headers, header{blk.TypeRange.Start.Line, blockHeader(blk.Type, blk.Labels), strings.Join(append([]string{blk.Type}, blk.Labels...), ".")})
 		}
 	}
 	return f

@@ -95,7 +95,7 @@ func dump(f *Fleet, ds Diagnostics) string {
 func dumpDiagnostic(b *strings.Builder, d Diagnostic) {
 	fmt.Fprintf(b, "%s %s: %s\n", d.Severity, d.Code, d.Summary)
 	if d.Place != nil {
-		fmt.Fprintf(b, "  at %s:%d:%d", d.Place.File, d.Place.Line, d.Place.Column)
+		fmt.Fprintf(b, "  at %s:%d:%d %s", d.Place.File, d.Place.Line, d.Place.Column, d.Address)
 		if d.Place.Row > 0 {
 			fmt.Fprintf(b, " row %s:%d", d.Place.Table, d.Place.Row)
 		}

@@ -170,6 +170,7 @@ func (p *parser) analyseAttr(a *attr) {
 			}
 		}
 	}
+	p.checkEarly(a)
 }
 
 // declared reports whether a reference names something, and says so if it does not.

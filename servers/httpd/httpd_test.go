@@ -241,6 +241,33 @@ func TestFilesAreCopiedByTheKernel(t *testing.T) {
 	}
 }
 
+// deadlines counts how often a connection is given more time.
+type deadlines struct {
+	discard
+	set int
+}
+
+func (d *deadlines) SetWriteDeadline(at time.Time) error {
+	if left := time.Until(at); left <= 0 || left > time.Minute {
+		return fmt.Errorf("a deadline in %v", left)
+	}
+	d.set++
+	return nil
+}
+
+// A slow client may take as long as it likes for the whole, but not for a MiB.
+func TestDeadlines(t *testing.T) {
+	d := &deadlines{}
+	w := newResponse(d, time.Minute)
+	if d.set != 1 {
+		t.Errorf("%d deadlines before anything is sent, want 1", d.set)
+	}
+	n, err := w.ReadFrom(&io.LimitedReader{R: bytes.NewReader(contents["initrd-2"]), N: 1 << 30})
+	if n != int64(len(contents["initrd-2"])) || err != nil || w.sent != n || d.set != 1+3 {
+		t.Errorf("%d bytes, %v, %d deadlines; want all, and one for each MiB", n, err, d.set-1)
+	}
+}
+
 // expectEnd reads until the server closes the connection, which must come soon.
 func expectEnd(t *testing.T, conn net.Conn) []byte {
 	t.Helper()

@@ -123,21 +123,17 @@ func client(agent string) fact.Client {
 	}
 }
 
-// finish ends the exchange, a panic's too: reports it, and cuts the connection if an answer had begun.
+// finish ends the exchange, a panic's too, and reports it. An answer that had begun by then is shorter than its
+// Content-Length, so net/http closes the connection and the client knows.
 func (x *exchange) finish() {
-	p := recover()
-	if p != nil {
+	if p := recover(); p != nil {
 		x.Log.Error("panic while answering an HTTP request", "path", x.event.File, "peer", x.peer, "err", p, "stack", string(debug.Stack()))
 		x.event.Result, x.event.Detail = fact.Failed, "internal error"
-	}
-	begun := x.w.status != 0
-	if p != nil && !begun {
-		x.error(http.StatusInternalServerError, "internal error")
+		if x.w.status == 0 {
+			x.error(http.StatusInternalServerError, "internal error")
+		}
 	}
 	x.report()
-	if p != nil && begun {
-		panic(http.ErrAbortHandler)
-	}
 }
 
 func (x *exchange) report() {

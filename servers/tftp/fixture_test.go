@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -77,11 +78,28 @@ func snapshot(t testing.TB) *render.Snapshot {
 // blobs has the files in memory, unless a test puts something else in their place.
 type blobs map[fact.Digest]func() (io.ReadSeekCloser, error)
 
-func memoryBlobs() blobs {
-	b := blobs{}
+// opened is a file in memory that counts how many of its kind are open.
+type opened struct {
+	*bytes.Reader
+	count *atomic.Int32
+}
+
+func (o opened) Close() error { o.count.Add(-1); return nil }
+
+// memoryBlobs fails the test when a file is open after the server has ended.
+func memoryBlobs(t testing.TB) blobs {
+	b, count := blobs{}, &atomic.Int32{}
 	for _, content := range files {
-		b[digest(content)] = func() (io.ReadSeekCloser, error) { return nopCloser{bytes.NewReader(content)}, nil }
+		b[digest(content)] = func() (io.ReadSeekCloser, error) {
+			count.Add(1)
+			return opened{bytes.NewReader(content), count}, nil
+		}
 	}
+	t.Cleanup(func() {
+		if n := count.Load(); n != 0 {
+			t.Errorf("%d files are still open", n)
+		}
+	})
 	return b
 }
 
@@ -158,7 +176,7 @@ func start(t testing.TB, change func(*Config)) fixture {
 	c := Config{
 		Addr:    netip.MustParseAddrPort("127.0.0.1:0"),
 		Current: func() (*render.Snapshot, fact.Revision) { return snap, "dir@sha256:1" },
-		Blobs:   memoryBlobs(),
+		Blobs:   memoryBlobs(t),
 		Leases:  leases{machine.addr: {Addr: machine.addr, MAC: machine.mac, Node: machine.name, State: fact.Bound}},
 		Boots:   boots{},
 		Base:    late.Base{Port: 8080},

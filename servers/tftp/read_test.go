@@ -229,7 +229,7 @@ func TestBadFiles(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			blobs := memoryBlobs()
+			blobs := memoryBlobs(t)
 			blobs[digest(files["multi.efi"])] = tt.open
 			srv := start(t, func(c *Config) { c.Blobs = blobs })
 			if _, got := newPeer(t, srv.addr).fetch("RRQ multi.efi octet"); got != tt.client {
@@ -249,7 +249,7 @@ func TestBadFiles(t *testing.T) {
 
 // A panic inside the transfer, behind pin/tftp's frames, must not end the process either.
 func TestPanicWhileReading(t *testing.T) {
-	blobs := memoryBlobs()
+	blobs := memoryBlobs(t)
 	blobs[digest(files["multi.efi"])] = func() (io.ReadSeekCloser, error) {
 		return &breaking{bytes.NewReader(files["multi.efi"]), 600, func() error { panic("disk") }}, nil
 	}

@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"testing/fstest"
@@ -56,6 +57,17 @@ subnet "lab" {
   pool "reserved" {
     range  = "127.0.0.1-127.0.0.99"
     serves = "reserved"
+  }
+}
+group "discovery" {
+  image = image.rocky9
+}
+subnet "guests" {
+  cidr    = "127.0.1.0/24"
+  unknown = group.discovery
+  pool "guests" {
+    range  = "127.0.1.1-127.0.1.99"
+    serves = "unknown"
   }
 }
 node "c0001" {
@@ -129,6 +141,14 @@ func newFolder(t testing.TB) folder {
 			t.Fatal(err)
 		}
 	}
+	t.Cleanup(func() { // after the server has ended
+		fds, _ := filepath.Glob("/proc/self/fd/*")
+		for _, fd := range fds {
+			if name, err := os.Readlink(fd); err == nil && strings.HasPrefix(name, dir) {
+				t.Errorf("%s is still open", name)
+			}
+		}
+	})
 	return folder(dir)
 }
 
@@ -213,7 +233,7 @@ func start(t testing.TB, change func(*Config)) fixture {
 		Blobs: newFolder(t),
 		Leases: leases{
 			c0001:                             lease("52:54:00:00:00:01", "c0001"),
-			netip.MustParseAddr("127.0.0.77"): lease("52:54:00:00:00:77", ""), // nobody declared it
+			netip.MustParseAddr("127.0.1.77"): lease("52:54:00:00:00:77", ""), // nobody declared it
 		},
 		Boots: f.boots,
 		Base:  late.Base{Port: 8080, Prefix: "/apis/bss"},

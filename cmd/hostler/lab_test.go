@@ -108,8 +108,8 @@ func (l *lab) serve(args ...string) *running {
 	l.t.Helper()
 	r := l.start(args...)
 	r.eventually("the admin socket to answer", func() bool {
-		out, err := exec.Command("hostler", "status", "-socket", r.socket).CombinedOutput()
-		return err == nil && strings.Contains(string(out), "Revision")
+		out, _ := r.hostler("status")
+		return strings.Contains(out, "Revision    ") && !strings.Contains(out, "Progressing")
 	})
 	return r
 }

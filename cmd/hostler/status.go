@@ -86,7 +86,8 @@ func (env *environment) printStatus(st *serverStatus, all bool) int {
 		fmt.Fprintf(env.stdout, "\nFrom the last attempt, %s:\n", r.LastAttempted.Short())
 		printDiagnostics(env.stdout, r.Diagnostics, env.color, env.width)
 	}
-	if c, ok := r.Condition(reconcile.Ready); ok && !c.Status {
+	// A revision that waits for somebody to apply it is as it should be.
+	if c, ok := r.Condition(reconcile.Ready); ok && !c.Status && r.Pending == "" {
 		code = exitNo
 	}
 	env.printHistory(st.History, all)

@@ -90,3 +90,7 @@ func snapshot(t testing.TB, f *spec.Fleet) *render.Snapshot {
 	}
 	return s
 }
+
+func kernelArg(key, value string) spec.Arg {
+	return spec.Arg{Key: key, Values: []fact.Text{fact.Text(value)}}
+}

@@ -114,7 +114,8 @@ type script struct {
 	labels map[string]int
 	depth  int
 	url    string
-	next   int // line
+	next   int  // line
+	jumped bool // by the last command, which leaves its line
 	echoed string
 	failed string // the first step that failed
 	kernel []string
@@ -136,9 +137,8 @@ func (s *script) run() string {
 			if commands++; commands > maxCommands {
 				return "the script does not end"
 			}
-			from := s.next
-			ok = s.command(c.args)
-			if s.done || s.next != from { // goto leaves the line
+			s.jumped = false
+			if ok = s.command(c.args); s.done || s.jumped {
 				break
 			}
 		}
@@ -223,8 +223,7 @@ func (s *script) jump(args []string) bool {
 		s.fail("iPXE: no label " + args[0])
 		return false
 	}
-	s.next = i
-	// A label on its own line before this one is where a script starts over: the same line again would loop here.
+	s.next, s.jumped = i, true
 	return true
 }
 

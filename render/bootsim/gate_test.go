@@ -1,0 +1,84 @@
+package bootsim
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"hostler/render"
+	"hostler/render/fact"
+	"hostler/spec"
+)
+
+func gateLines(old, now *render.Snapshot) []string {
+	var lines []string
+	for _, d := range Gate(old, now, render.Diff(old, now)) {
+		lines = append(lines, fmt.Sprintf("%s %s: %s", d.Severity, d.Code, d.Detail))
+	}
+	return lines
+}
+
+func TestGate(t *testing.T) {
+	good := snapshot(t, lab())
+	if got := gateLines(nil, good); got != nil {
+		t.Errorf("the lab boots, or waits as it should, but: %v", got)
+	}
+	loaderless := func() *spec.Fleet {
+		f := lab()
+		f.Loaders = f.Loaders[1:]
+		f.Loaders[0].ClientArch = []fact.Arch{11}
+		f.Nodes[0].Firmware, f.Nodes[1].Firmware = "", "" // Render itself refuses a declared firmware without a loader
+		return f
+	}
+	bad := snapshot(t, loaderless())
+	want := []string{
+		"error would-not-boot: node.bios1, started as x86_64-uefi, would not boot: the DHCP reply names no boot file.",
+		"error would-not-boot: node.uefi1, started as x86_64-uefi, would not boot: the DHCP reply names no boot file.",
+	}
+	if d := cmp.Diff(want, gateLines(good, bad)); d != "" {
+		t.Errorf("-want +got:\n%s", d)
+	}
+	// the same state again, with an unrelated change: it was broken before
+	g := loaderless()
+	g.Profiles[0].Settings.KernelArgs[1].Key = "verbose"
+	want = []string{
+		"warning would-not-boot: node.bios1, started as x86_64-uefi, would not boot: the DHCP reply names no boot file. It does not boot from what is served now, either.",
+		"warning would-not-boot: node.uefi1, started as x86_64-uefi, would not boot: the DHCP reply names no boot file. It does not boot from what is served now, either.",
+	}
+	if d := cmp.Diff(want, gateLines(bad, snapshot(t, g))); d != "" {
+		t.Errorf("-want +got:\n%s", d)
+	}
+}
+
+// TestGateTriesWhatChanged: a node that no change touches is not tried.
+func TestGateTriesWhatChanged(t *testing.T) {
+	f := lab()
+	f.Profiles = append(f.Profiles, f.Profiles[0])
+	f.Profiles[2].Settings.KernelArgs = append([]spec.Arg{}, kernelArg("only", "uefi1"))
+	f.Nodes[1].Profile = 2
+	old, now := snapshot(t, lab()), snapshot(t, f)
+	g := gate{old: old, new: now, kinds: map[string]*kind{}}
+	g.collect(render.Diff(old, now))
+	if len(g.order) != 1 || g.kinds[g.order[0]].node.Name != "uefi1" {
+		t.Errorf("tries %v", g.order)
+	}
+}
+
+// TestGateShares: nodes that differ in name, address and the values of arguments share a walk.
+func TestGateShares(t *testing.T) {
+	f := lab()
+	f.Nodes = f.Nodes[:0]
+	for i := range 1000 {
+		n := spec.Node{Name: fact.NodeName(fmt.Sprintf("c%d", i)), Firmware: "uefi", Own: &spec.Settings{KernelArgs: []spec.Arg{kernelArg("node", fmt.Sprint(i))}}}
+		n.Address = "node." + string(n.Name)
+		n.Interfaces = []spec.Interface{{Name: "boot", Subnet: "lab", Boot: true, MAC: fact.MAC{2, 0, 0, 0, byte(i >> 8), byte(i)}}}
+		f.Nodes = append(f.Nodes, n)
+	}
+	now := snapshot(t, f)
+	g := gate{new: now, kinds: map[string]*kind{}}
+	g.collect(nil)
+	if len(g.order) != 1 || g.kinds[g.order[0]].count != 1000 {
+		t.Errorf("%d kinds", len(g.order))
+	}
+}

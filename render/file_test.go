@@ -1,0 +1,118 @@
+package render_test
+
+import (
+	"strings"
+	"testing"
+
+	"hostler/render"
+	"hostler/render/fact"
+)
+
+// FuzzFile: a name from the network finds one of the names of the tree, or nothing; what is generated is for the
+// machine in the name.
+func FuzzFile(f *testing.F) {
+	s, ds := richWorld(f).render()
+	if s == nil {
+		f.Fatal(ds)
+	}
+	for _, name := range []string{"undionly.kpxe", "/ipxe.efi", "pxelinux.cfg/01-52-54-00-77-00-01", "pxelinux.cfg/01-52-54-00-77-00-0A", "../../etc/passwd", "pxelinux.cfg/default", "", "/", "pxelinux.cfg/01-", "\x00", "pxelinux.cfg/01-01-52-54-00-77-00-01"} {
+		f.Add(name, uint8(1))
+	}
+	known := map[string]bool{"undionly.kpxe": true, "ipxe.efi": true, "snp.efi": true, "lpxelinux.0": true, "ldlinux.c32": true, "custom.efi": true}
+	f.Fuzz(func(t *testing.T, name string, last uint8) {
+		file, ok := s.File(name, fact.MAC{0x52, 0x54, 0, 0x77, 0, last})
+		bare := strings.TrimLeft(name, "/")
+		if !ok || known[bare] {
+			return
+		}
+		mac, err := fact.ParseMAC(strings.TrimPrefix(bare, "pxelinux.cfg/"))
+		if err != nil || !strings.EqualFold(bare, "pxelinux.cfg/01-"+mac.Dashed()) {
+			t.Fatalf("%q is served as %+v", name, file)
+		}
+		if n, declared := s.Node(mac.String()); declared && file.Node != n.Name || strings.Contains(string(file.Text), "\x00config") {
+			t.Fatalf("%q is served as %+v", name, file)
+		}
+	})
+}
+
+// TestBlob finds what URLs in scripts name, and nothing that a machine must fetch elsewhere.
+func TestBlob(t *testing.T) {
+	w := richWorld(t)
+	for i := range w.Artifacts {
+		if w.Artifacts[i].ID == "store:web:root" {
+			w.Artifacts[i].URL = "http://rgw.local/root"
+		}
+	}
+	s, ds := w.render()
+	if s == nil {
+		t.Fatal(ds)
+	}
+	for _, id := range []string{"builtin:ipxe.efi", "path:ldlinux.c32", "store:s:vmlinuz", "store:s:b.gz"} {
+		if f, ok := s.Blob(digest(id)); !ok || f.Digest != digest(id) || f.Size != int64(1000*len(id)) {
+			t.Errorf("%s: %t %+v", id, ok, f)
+		}
+	}
+	for _, d := range []fact.Digest{"", "x", digest("store:web:root"), digest("nobody")} {
+		if f, ok := s.Blob(d); ok {
+			t.Errorf("%q: %+v", d, f)
+		}
+	}
+}
+
+func TestConfig(t *testing.T) {
+	s, ds := richWorld(t).render()
+	if s == nil {
+		t.Fatal(ds)
+	}
+	f, err := s.Config("plain", "motd")
+	if want := (render.File{Name: "motd", Node: "plain", Stage: fact.StageConfig, Text: "plain blue\n", Size: 11}); err != nil || f != want {
+		t.Errorf("%+v, %v", f, err)
+	}
+	for _, x := range []struct {
+		node     fact.NodeName
+		template string
+		want     string
+	}{
+		{"nobody", "motd", "template motd for node nobody: no such node"},
+		{"plain", "nothing", "template nothing for node plain: not one of its templates"},
+		{"disk", "own", "template own for node disk: not one of its templates"},
+	} {
+		if _, err := s.Config(x.node, x.template); err == nil || err.Error() != x.want {
+			t.Errorf("%v, want %s", err, x.want)
+		}
+	}
+	// a text that is not the one that was reviewed is refused while rendering
+	w := richWorld(t)
+	for i := range w.Fleet.Nodes {
+		for j := range w.Fleet.Nodes[i].Texts {
+			w.Fleet.Nodes[i].Texts[j].Digest = digest("another text")
+		}
+	}
+	if s, ds := w.render(); s != nil || !strings.Contains(ds.Error(), "Template cannot be rendered: Rendering again: template motd for node plain: its text differs from the one that was checked.") {
+		t.Errorf("%v", ds)
+	}
+}
+
+// TestDiffOfNothing: either snapshot may be absent.
+func TestDiffOfNothing(t *testing.T) {
+	s, _ := richWorld(t).render()
+	if d := render.Diff(nil, nil); len(d) > 0 {
+		t.Errorf("%v", d)
+	}
+	if d := render.Diff(s, s); len(d) > 0 {
+		t.Errorf("%v", d)
+	}
+	for _, c := range render.Diff(nil, s) {
+		if c.Action != "+" {
+			t.Errorf("%+v", c)
+		}
+	}
+	for _, c := range render.Diff(s, nil) {
+		if c.Action != "-" {
+			t.Errorf("%+v", c)
+		}
+	}
+	if n := len(render.Diff(nil, s)); n != len(s.Fleet().Nodes)+len(s.Fleet().Subnets)+len(s.Fleet().Loaders)+len(s.Fleet().Images) {
+		t.Errorf("%d subjects", n)
+	}
+}

@@ -105,7 +105,10 @@ func (s *Settings) defaults() {
 func (f *Fleet) Effective(n *Node) Settings {
 	base, own := f.Profiles[n.Profile].Settings, n.Own
 	if own == nil {
-		return base
+		if !slices.ContainsFunc(base.KernelArgs, func(a Arg) bool { return a.PerNode }) && !slices.ContainsFunc(base.Vars, func(v Var) bool { return v.PerNode }) {
+			return base
+		}
+		own = &Settings{}
 	}
 	out := base
 	out.Boot = cmp.Or(own.Boot, base.Boot)

@@ -289,3 +289,14 @@ func benchmarkParse(b *testing.B, files fstest.MapFS, nodes int) {
 		}
 	}
 }
+
+// TestEffectiveDropsMarks holds that a mark of a profile is never taken for a value, whatever the node has of its own.
+func TestEffectiveDropsMarks(t *testing.T) {
+	f := &Fleet{Profiles: []Profile{{Settings: Settings{KernelArgs: []Arg{{Key: "a", Flag: true}, {Key: "b", PerNode: true}}, Vars: []Var{{Name: "v", PerNode: true}}}}}}
+	for _, own := range []*Settings{nil, {}, {KernelArgs: []Arg{{Key: "c", Remove: true}}}} {
+		got := f.Effective(&Node{Own: own})
+		if d := cmp.Diff(Settings{KernelArgs: []Arg{{Key: "a", Flag: true}}}, got, cmpopts.EquateEmpty()); d != "" {
+			t.Error(d)
+		}
+	}
+}

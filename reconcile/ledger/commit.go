@@ -53,7 +53,7 @@ func (c *committer) start(l *Leases) {
 	c.running.Go(func() { l.commitAll() })
 }
 
-// Bind makes a lease durable and then calls done with nil, once, from another goroutine; or with the reason why it is
+// Bind makes a lease durable and then calls done with nil, once, from the goroutine that writes (so done must not wait); or with the reason why it is
 // not: ErrTaken, at once, if another machine has the address, or what is wrong with the disk. Until then, and after an error,
 // nothing has changed for anybody but that the address stays offered. It never waits.
 func (l *Leases) Bind(lease fact.Lease, done func(error)) {

@@ -282,17 +282,19 @@ func TestSlowDisk(t *testing.T) {
 	clock := newHand()
 	l, _ := leasesIn(t, t.TempDir(), clock.now)
 	rs := ranges("10.0.0.10", "10.0.0.11")
-	stalled, slow := make(chan bool), make(chan error, 1)
-	l.Bind(offer(t, l, claim(1, rs)), func(error) { stalled <- true; <-stalled }) // the committer waits here
+	stalled, release, slow := make(chan bool), make(chan bool), make(chan error, 1)
+	unblock := sync.OnceFunc(func() { close(release) })
+	defer unblock()
+	l.Bind(offer(t, l, claim(1, rs)), func(error) { close(stalled); <-release }) // the committer waits here
 	<-stalled
 	l.Bind(offer(t, l, claim(2, rs)), func(err error) { slow <- err })
 	clock.step(5 * time.Minute)
 	if lease, err := l.Offer(claim(3, rs)); err == nil {
-		t.Errorf("%s was offered while its lease was being written", lease.Addr)
+		t.Fatalf("%s was offered while its lease was being written", lease.Addr)
 	}
 	wanting := fact.Lease{Addr: addr("10.0.0.11"), MAC: mac(3), Subnet: "lab", Pool: "guests", Expires: clock.now().Add(time.Hour)}
 	wantErr(t, bind(l, wanting), ledger.ErrTaken, "address is taken: 10.0.0.11 is offered to 02:00:00:00:00:02")
-	stalled <- true
+	unblock()
 	if err := <-slow; err != nil {
 		t.Error(err)
 	}

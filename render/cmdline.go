@@ -18,6 +18,9 @@ const maxCmdline = 2047
 func (s *Snapshot) cmdline(t *target) fact.Text {
 	var words []string
 	for _, a := range t.settings.KernelArgs {
+		if a.PerNode { // evaluated for each node, and this one has no value for it
+			continue
+		}
 		if a.Flag {
 			words = append(words, a.Key)
 		}

@@ -76,18 +76,20 @@ func (p *diagnosticPrinter) diagnostic(d spec.Diagnostic) {
 // place writes where it is, and the source line with a second line that marks the part: colour alone says nothing to a file
 // or to someone who does not see it.
 func (p *diagnosticPrinter) place(at spec.Place, s *spec.Snippet) {
+	line := at.Line
 	where := fmt.Sprintf("  on %s line %d", clean(at.File), at.Line)
+	if at.Row > 0 { // the snippet shows the row
+		line = at.Row
+		where = fmt.Sprintf("  on %s line %d, by %s line %d", clean(at.Table), at.Row, clean(at.File), at.Line)
+	}
 	if s != nil && s.Context != "" {
 		where += ", in " + clean(s.Context)
-	}
-	if at.Row > 0 {
-		where += fmt.Sprintf(", for %s line %d", clean(at.Table), at.Row)
 	}
 	p.line("%s:", where)
 	if s == nil {
 		return
 	}
-	number := fmt.Sprintf("%4d: ", at.Line)
+	number := fmt.Sprintf("%4d: ", line)
 	start, end := bounds(s)
 	before, part, after := clean(s.Code[:start]), clean(s.Code[start:end]), clean(s.Code[end:])
 	p.line("%s%s%s%s", number, before, p.paint(colorUnderline, part), after)

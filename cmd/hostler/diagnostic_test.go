@@ -62,7 +62,7 @@ func TestPrintDiagnostics(t *testing.T) {
 			Place: &spec.Place{File: "lab.boot.hcl", Line: 3, Table: "machines.csv", Row: 7}}}, want: `╷
 │ Error: Address outside subnet
 │
-│   on lab.boot.hcl line 3, for machines.csv line 7:
+│   on machines.csv line 7, by lab.boot.hcl line 3:
 │
 │ x
 ╵

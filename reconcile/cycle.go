@@ -46,16 +46,21 @@ type candidate struct {
 // cycle goes through the stages once. force tries a refused revision again.
 func (r *Reconciler) cycle(ctx context.Context, force bool) error {
 	began := r.c.Now()
-	return stale(ctx, func() error {
+	err := stale(ctx, func() error {
 		head, err := r.observe(ctx)
 		if err != nil {
-			return r.report(ctx, r.last.rev, &failure{reason: FetchFailed, err: err})
+			return &failure{reason: FetchFailed, err: err}
 		}
 		if r.c.Sync == Manual {
 			return r.wait(ctx, head)
 		}
 		return r.advance(ctx, head, began, options{force: force})
 	})
+	var f *failure
+	if errors.As(err, &f) && f.reason == FetchFailed {
+		return r.report(ctx, r.last.rev, f)
+	}
+	return err
 }
 
 // observe asks the source for its newest revision.
@@ -92,8 +97,8 @@ func (r *Reconciler) advance(ctx context.Context, rev fact.Revision, began time.
 	if fail == nil {
 		return r.apply(ctx, cand)
 	}
-	if errors.Is(fail, source.ErrStale) {
-		return fail
+	if fail.reason == FetchFailed {
+		return fail // cycle tries again if the source changed meanwhile, and reports
 	}
 	if fail.permanent && !o.settled && r.c.Source.Kind() == source.Directory {
 		if head, err := r.settled(ctx); err == nil && head != rev {
@@ -225,11 +230,14 @@ func stage(ds spec.Diagnostics) Reason {
 	return CheckFailed
 }
 
-// classify tells a failing disk from a failing source.
+// classify tells a failing disk, a source that changed, and a failing store from each other.
 func classify(err error) *failure {
 	var se *stateError
-	if errors.As(err, &se) {
+	switch {
+	case errors.As(err, &se):
 		return &failure{reason: ApplyFailed, err: fmt.Errorf("writing the state: %w", err)}
+	case errors.Is(err, source.ErrStale):
+		return &failure{reason: FetchFailed, err: err}
 	}
 	return &failure{reason: ArtifactFailed, err: err}
 }

@@ -69,7 +69,7 @@ node "n1" {
 
 // rig is a reconciler on a source of its own.
 type rig struct {
-	t       *testing.T
+	t       testing.TB
 	dir     string // the source
 	files   string // the local store
 	state   string
@@ -95,7 +95,7 @@ func (b *safeBuffer) Write(p []byte) (int, error) {
 func (b *safeBuffer) String() string { b.mu.Lock(); defer b.mu.Unlock(); return b.b.String() }
 
 // newRig makes a source that holds a good spec. kind is "git" or "directory".
-func newRig(t *testing.T, kind string, config func(*Config)) *rig {
+func newRig(t testing.TB, kind string, config func(*Config)) *rig {
 	t.Helper()
 	base := t.TempDir()
 	g := &rig{t: t, dir: base + "/src", files: base + "/files", state: base + "/state", ledger: base + "/ledger.db", git: kind == "git", config: config,
@@ -118,7 +118,7 @@ func newRig(t *testing.T, kind string, config func(*Config)) *rig {
 	return g
 }
 
-func writeFile(t *testing.T, name, content string) {
+func writeFile(t testing.TB, name, content string) {
 	t.Helper()
 	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
 		t.Fatal(err)

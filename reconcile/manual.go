@@ -35,10 +35,11 @@ func (r *Reconciler) wait(ctx context.Context, head fact.Revision) error {
 		return r.refresh(ctx, cur, r.c.Now())
 	}
 	if err := r.keep(ctx, head); err != nil {
-		if errors.Is(err, source.ErrStale) {
-			return err
+		f := classify(err)
+		if f.reason == FetchFailed {
+			return f // cycle tries again, and reports
 		}
-		return r.report(ctx, head, classify(err))
+		return r.report(ctx, head, f)
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -56,13 +57,18 @@ func (r *Reconciler) wait(ctx context.Context, head fact.Revision) error {
 // promote applies what a person chose.
 func (r *Reconciler) promote(ctx context.Context, rev fact.Revision) error {
 	began := r.c.Now()
-	return stale(ctx, func() error {
+	err := stale(ctx, func() error {
 		target, err := r.find(ctx, rev)
 		if err != nil {
 			return err
 		}
 		return r.advance(ctx, target, began, options{force: true, rewind: true, settled: true})
 	})
+	var f *failure
+	if errors.As(err, &f) && f.reason == FetchFailed {
+		return r.report(ctx, r.last.rev, f)
+	}
+	return err
 }
 
 // preview prepares without applying.

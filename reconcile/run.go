@@ -14,7 +14,13 @@ import (
 // Bounds of the delay before a transient failure is tried again; it doubles, and the poll interval bounds it too.
 const (
 	firstRetry = 2 * time.Second
-	watchRetry = 10 * time.Second
+	lastRetry  = 5 * time.Minute
+)
+
+// Bounds of the delay before a broken watch is begun again; a watch that lasted longer than the last starts at the first.
+const (
+	firstWatch = time.Second
+	lastWatch  = time.Minute
 )
 
 // command is a request to the goroutine in Run.
@@ -64,7 +70,7 @@ func (r *Reconciler) nextBackoff(err error, before time.Duration) time.Duration 
 	if !errors.As(err, &f) || f.permanent {
 		return 0
 	}
-	return min(max(firstRetry, 2*before), max(r.c.Poll, firstRetry))
+	return min(max(firstRetry, 2*before), max(firstRetry, min(r.c.Poll, lastRetry)))
 }
 
 // watch passes hints on until ctx ends. Where watching breaks, and it does where the kernel's queue overflows or its limits are
@@ -76,8 +82,9 @@ func (r *Reconciler) watch(ctx context.Context) {
 		default: // one is waiting already
 		}
 	}
-	logged := ""
+	logged, wait := "", firstWatch
 	for {
+		begun := time.Now()
 		err := r.c.Source.Watch(ctx, hint)
 		if ctx.Err() != nil {
 			return
@@ -86,12 +93,16 @@ func (r *Reconciler) watch(ctx context.Context) {
 			logged = err.Error()
 			r.c.Log.Warn("watching the source broke; polling until it works again", "err", err, "poll", r.c.Poll)
 		}
+		if time.Since(begun) > lastWatch {
+			wait = firstWatch
+		}
 		hint()
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(watchRetry):
+		case <-time.After(wait):
 		}
+		wait = min(2*wait, lastWatch)
 	}
 }
 

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fsnotify/fsnotify"
+
 	"hostler/render/fact"
 )
 
@@ -244,5 +246,41 @@ func TestWatchEndsOnManyFolders(t *testing.T) {
 	want := fmt.Sprintf("watching %s: more than %d folders", dir, maxWatches)
 	if err == nil || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
+	}
+}
+
+// Lost events end the watch, whoever runs it looks at everything and begins again.
+func TestWatchOverflow(t *testing.T) {
+	w, err := fsnotify.NewWatcher()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	go func() { w.Errors <- fsnotify.ErrEventOverflow }()
+	if err := waitBurst(context.Background(), w, places{}); !errors.Is(err, fsnotify.ErrEventOverflow) {
+		t.Error(err)
+	}
+}
+
+func TestMatters(t *testing.T) {
+	p := places{"/r": nil, "/r/.git": {"HEAD": true, "packed-refs": true}, "/up": {"r": true}}
+	for _, c := range []struct {
+		name string
+		op   fsnotify.Op
+		want bool
+	}{
+		{"/r/a", fsnotify.Write, true},
+		{"/r/a", fsnotify.Chmod, false},
+		{"/r/a", fsnotify.Chmod | fsnotify.Write, true},
+		{"/r/.git/HEAD", fsnotify.Create, true},
+		{"/r/.git/HEAD.lock", fsnotify.Create, false},
+		{"/r/.git/index", fsnotify.Create, false},
+		{"/up/r", fsnotify.Create, true},
+		{"/up/other", fsnotify.Create, false},
+		{"/r/.git", fsnotify.Remove, true},
+	} {
+		if got := matters(p, fsnotify.Event{Name: c.name, Op: c.op}); got != c.want {
+			t.Errorf("%s %s: %v", c.op, c.name, got)
+		}
 	}
 }

@@ -171,7 +171,7 @@ func ownPath(path string) bool {
 
 // layerKind is the layer, with "node" for any node: nodes of one table change for one reason.
 func layerKind(c render.Change) string {
-	if strings.HasPrefix(c.Layer, "node.") {
+	if strings.HasPrefix(c.Layer, "node.") || c.Layer == "" && c.Node != "" {
 		return "node"
 	}
 	return c.Layer

@@ -256,6 +256,9 @@ func when(g reconcile.PlanGroup) string {
 	case render.ClassOrphan:
 		return "orphan"
 	case render.ClassRemove:
+		if g.Action == "-/+" {
+			return "at once: another machine"
+		}
 		return "at once: removal"
 	case render.ClassUnbootable:
 		return "unbootable"
@@ -359,7 +362,7 @@ var impactOrder = []struct {
 	class render.Class
 	text  string
 }{
-	{render.ClassUnbootable, "unbootable"}, {render.ClassRemove, "removed"}, {render.ClassAddress, "with another address"},
+	{render.ClassUnbootable, "unbootable"}, {render.ClassRemove, "removed or replaced"}, {render.ClassAddress, "with another address"},
 	{render.ClassExposure, "answered otherwise at once"}, {render.ClassServer, "at once"}, {render.ClassNextRenew, "at next renewal"},
 	{render.ClassNextBoot, "at next boot"}, {render.ClassNone, "without effect"},
 }

@@ -116,6 +116,11 @@ func (w *wire) close() {
 	if w.dhcp != nil {
 		w.dhcp.Close()
 	}
+	if w.link != nil {
+		// The kernel takes a namespace apart when it likes. Until then the MAC would be in use, and the next play refused. An
+		// error leaves it to the kernel.
+		_ = w.ns.do(func() error { return netlink.LinkDel(w.link) })
+	}
 	w.ns.close()
 }
 

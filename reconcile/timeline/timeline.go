@@ -19,13 +19,13 @@ import (
 
 // Bounds of what is kept.
 const (
-	mostBoots     = 20       // of one machine
-	mostStrangers = 4096     // machines that nobody declared; those seen last stay
-	bytesNodes    = 1 << 30  // of files with boots of declared machines
-	bytesOthers   = 64 << 20 // of files with everything else, so that strangers cannot push nodes out
-	mostQueued    = 8192     // events on their way to the disk
-	mostFollowed  = 1024     // events on their way to one follower
-	longestText   = 512      // of a file name or detail; clients choose them
+	mostBoots     = 20        // of one machine
+	mostStrangers = 4096      // machines that nobody declared; those seen last stay
+	bytesNodes    = 256 << 20 // of files with boots of declared machines; a start reads them all, at some 20 MB/s
+	bytesOthers   = 64 << 20  // of files with everything else, so that strangers cannot push nodes out
+	mostQueued    = 8192      // events on their way to the disk
+	mostFollowed  = 1024      // events on their way to one follower
+	longestText   = 512       // of a file name or detail; clients choose them
 )
 
 // Marks keeps what must survive. The ledger's store does, through cmd.

@@ -3,11 +3,13 @@ package dhcp
 import (
 	"bytes"
 	"net/netip"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/insomniacslk/dhcp/dhcpv4"
+	"github.com/rogpeppe/go-internal/txtar"
 
 	"hostler/render"
 	"hostler/render/fact"
@@ -154,6 +156,15 @@ func FuzzFacts(f *testing.F) {
 	f.Add(wirePacket{options: opts(opt(53, 1), opt(55, 1, 3, 6, 67), opt(93, 0, 7), text(77, "iPXE"))}.bytes())
 	f.Add(wirePacket{giaddr: "10.0.0.1", options: opts(opt(53, 3), opt(82, 5, 4, 10, 9, 0, 0), opt(97, 0, 1), opt(57, 2, 64))}.bytes())
 	f.Add([]byte("not DHCP at all"))
+	a, err := txtar.ParseFile(captures)
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, file := range a.Files {
+		if strings.HasSuffix(file.Name, ".hex") {
+			f.Add(unhex(f, file.Data))
+		}
+	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		(&Server{workers: make([]worker, 4)}).workerOf(b)
 		p, err := dhcpv4.FromBytes(b)

@@ -160,6 +160,18 @@ func TestFill(t *testing.T) {
 	}
 }
 
+// TestFillNak leaves nothing of what plugins put into a reply before it became a NAK (RFC 2131 table 3).
+func TestFillNak(t *testing.T) {
+	req, f := decode(t, wirePacket{giaddr: "10.9.0.1", options: message(fact.Request, opt(61, 1, 2), opt(82, 1, 1, 'x'), opt(97, 0, 1))})
+	resp := newReply(req)
+	resp.Options[26] = []byte{5, 0xdc}
+	fill(resp, req, &f, &render.Answer{Message: fact.Nak, Reason: "wrong address", ServerID: addr("10.0.0.1")}, "")
+	want := dhcpv4.Options{53: {6}, 54: {10, 0, 0, 1}, 56: []byte("wrong address"), 61: {1, 2}, 82: {1, 1, 'x'}}
+	if d := cmp.Diff(want, resp.Options); d != "" || !resp.IsBroadcast() {
+		t.Error(d, resp.FlagsToString())
+	}
+}
+
 // TestFrame checks the headers byte by byte, and both checksums, also of odd lengths.
 func TestFrame(t *testing.T) {
 	for _, payload := range [][]byte{{}, {0xff}, []byte("abc"), bytes.Repeat([]byte{0xff}, 1472)} {

@@ -122,6 +122,7 @@ func (s *Server) Serve(ctx context.Context) error {
 		_ = a.udp.SetReadDeadline(time.Unix(1, 0)) // readers stop; replies can still be sent
 	}
 	readers.Wait()
+	s.cfg.Log.Info("dhcp: stopping")
 	s.drain()
 	close(s.quit)
 	workers.Wait()
@@ -136,7 +137,7 @@ func (s *Server) drain() {
 	select {
 	case <-answered:
 	case <-time.After(drainTime):
-		s.cfg.Log.Warn("dhcp: stopping although leases are still being written")
+		s.cfg.Log.Warn("dhcp: stopped although leases are still being written")
 	}
 }
 

@@ -307,6 +307,29 @@ func TestRelay(t *testing.T) {
 	}
 }
 
+// TestSourceAddress sends every reply from the server's declared address, although the interface has another one first.
+func TestSourceAddress(t *testing.T) {
+	seg := newSegment(t, "10.77.0.200/24")
+	run("ip", "addr", "add", "10.77.0.1/24", "dev", seg.server)
+	seg.ip("addr", "add", "10.77.0.11/24", "dev", seg.client)
+	serve(t, func(c *Config) {
+		f := testFleet()
+		f.Subnets[0].BootServers = []netip.Addr{addr("10.77.0.1")}
+		c.Current = current(t, f)
+	}, seg.server)
+	c := seg.raw(t)
+	for i, p := range []wirePacket{
+		{options: message(fact.Discover)},
+		{flags: 0x8000, options: message(fact.Discover)},
+		{ciaddr: "10.77.0.11", options: message(fact.Request)},
+	} {
+		p.xid, p.mac = uint32(i), n1
+		if r := c.ask(p); c.server != addr("10.77.0.1") || addrOf(r.Options[optServerID]) != addr("10.77.0.1") {
+			t.Errorf("%d: %s", i, c)
+		}
+	}
+}
+
 // TestGarbage survives whatever comes, and names it.
 func TestGarbage(t *testing.T) {
 	seg := newSegment(t, "10.77.0.1/24")

@@ -1,0 +1,189 @@
+package dhcp
+
+import (
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"runtime"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/insomniacslk/dhcp/dhcpv4"
+	"golang.org/x/sys/unix"
+
+	"hostler/render/fact"
+	"hostler/servers/late"
+)
+
+// BenchmarkPacket is what one request costs between its socket and its reply's: decode, select, take, answer, encode.
+func BenchmarkPacket(b *testing.B) {
+	for _, c := range []struct {
+		name    string
+		options []byte
+	}{
+		{"discover", message(fact.Discover, biosROM)},
+		{"discover-ipxe", message(fact.Discover, ipxe)},
+		{"renew", message(fact.Request, linux, opt(50, as4("10.77.0.11")...))},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			cfg := Config{Current: current(b, testFleet()), Leases: newLeases(b), Base: late.Base{Port: 8080}, Log: slog.New(slog.DiscardHandler)}
+			r := newResponder(cfg)
+			in := fact.Ingress{Interface: "eth1", Prefixes: []netip.Prefix{netip.MustParsePrefix("10.77.0.1/24")}, Owned: []netip.Addr{addr("10.77.0.1")}}
+			packet := wirePacket{mac: n1, options: c.options}.bytes()
+			b.ReportAllocs()
+			for b.Loop() {
+				req, err := dhcpv4.FromBytes(packet)
+				if err != nil {
+					b.Fatal(err)
+				}
+				x := &exchange{start: time.Now(), result: fact.OK}
+				if x.facts, err = factsOf(req, in); err != nil {
+					b.Fatal(err)
+				}
+				resp := newReply(req)
+				if !r.decide(x, req, resp) {
+					b.Fatal(x.detail)
+				}
+				fit(resp, x.facts.Params, limit(x.facts.MaxSize, 1500))
+				if len(resp.ToBytes()) < 300 {
+					b.Fatal("short")
+				}
+			}
+		})
+	}
+}
+
+// stormWindow is how many machines of a storm are in the middle of their exchange at one time.
+const stormWindow = 64
+
+// BenchmarkStorm is a rack that is switched on: every machine is new, asks through a relay agent, and gets a lease that is on
+// disk before its ACK. One operation is one exchange of four packets over a veth pair, with the load generator on the same
+// processors. The limit to compare with is the same storm with leases that are not written.
+func BenchmarkStorm(b *testing.B) {
+	for _, c := range []struct {
+		name    string
+		durable bool
+	}{{"durable", true}, {"memory", false}} {
+		b.Run(c.name, func(b *testing.B) {
+			seg := newSegment(b, "10.79.0.1/24")
+			seg.ip("addr", "add", "10.79.0.2/24", "dev", seg.client)
+			s := serve(b, func(cfg *Config) {
+				cfg.Event, cfg.Log = func(fact.Event) {}, slog.New(slog.DiscardHandler)
+				f := testFleet()
+				f.Subnets[1].CIDR = netip.MustParsePrefix("10.128.0.0/9")
+				f.Subnets[1].Pools[0].Ranges = []fact.Range{span("10.128.0.1", "10.255.255.0")} // for any number of machines
+				cfg.Current = current(b, f)
+				if !c.durable {
+					cfg.Leases = forgetful{cfg.Leases}
+				}
+			}, seg.server)
+			conn := seg.relay(b)
+			b.ResetTimer()
+			st := &storm{conn: conn, machines: b.N}
+			st.run(b)
+			b.StopTimer()
+			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "exchanges/s")
+			b.ReportMetric(float64(st.again), "resent")
+			if state := s.State(); state.Failed > 0 {
+				b.Errorf("%+v", state)
+			}
+		})
+	}
+}
+
+// forgetful leases are never written.
+type forgetful struct{ Leases }
+
+func (forgetful) Bind(_ fact.Lease, done func(error)) { done(nil) }
+
+// relay opens the relay agent's socket on the client's end of the wire.
+func (s *segment) relay(t testing.TB) *net.UDPConn {
+	t.Helper()
+	type result struct {
+		conn *net.UDPConn
+		err  error
+	}
+	ch := make(chan result)
+	go func() {
+		runtime.LockOSThread() // as in raw
+		var r result
+		defer func() { ch <- r }()
+		fd, err := os.Open(fmt.Sprintf("/proc/%d/ns/net", s.pid))
+		if r.err = err; err != nil {
+			return
+		}
+		defer fd.Close()
+		if r.err = unix.Setns(int(fd.Fd()), unix.CLONE_NEWNET); r.err == nil {
+			r.conn, r.err = net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(10, 79, 0, 2), Port: 67})
+		}
+	}()
+	r := <-ch
+	if r.err != nil {
+		t.Fatal(r.err)
+	}
+	_ = r.conn.SetReadBuffer(4 << 20)
+	t.Cleanup(func() { r.conn.Close() })
+	return r.conn
+}
+
+// storm plays machines behind one relay agent, a bounded number at a time. What is not answered is sent again.
+type storm struct {
+	conn     *net.UDPConn
+	machines int
+	again    int
+}
+
+func (st *storm) run(b *testing.B) {
+	server := netip.MustParseAddrPort("10.79.0.1:67")
+	send := func(i int, options []byte) {
+		p := wirePacket{xid: uint32(i), giaddr: "10.79.0.2", mac: fact.MAC{2, 0, byte(i >> 24), byte(i >> 16), byte(i >> 8), byte(i)}, options: options}
+		if _, err := st.conn.WriteToUDPAddrPort(p.bytes(), server); err != nil && err != syscall.ENOBUFS {
+			b.Error(err)
+		}
+	}
+	discover := message(fact.Discover, biosROM)
+	next, open := 0, map[uint32]bool{}
+	start := func() {
+		if next < st.machines {
+			open[uint32(next)] = true
+			send(next, discover)
+			next++
+		}
+	}
+	for range stormWindow {
+		start()
+	}
+	buf := make([]byte, 2048)
+	for deadline := time.Now().Add(time.Minute); len(open) > 0; {
+		_ = st.conn.SetReadDeadline(time.Now().Add(200 * time.Millisecond))
+		n, _, err := st.conn.ReadFromUDPAddrPort(buf)
+		if err != nil {
+			for xid := range open {
+				st.again++
+				send(int(xid), discover)
+			}
+			if time.Now().After(deadline) {
+				b.Fatalf("%d exchanges do not end", len(open))
+			}
+			continue
+		}
+		p, err := dhcpv4.FromBytes(buf[:n])
+		if err != nil {
+			b.Fatal(err)
+		}
+		xid := uint32(p.TransactionID[0])<<24 | uint32(p.TransactionID[1])<<16 | uint32(p.TransactionID[2])<<8 | uint32(p.TransactionID[3])
+		switch {
+		case !open[xid]: // an answer to what was sent again
+		case p.MessageType() == dhcpv4.MessageTypeOffer:
+			send(int(xid), selecting(p, biosROM))
+		case p.MessageType() == dhcpv4.MessageTypeAck:
+			delete(open, xid)
+			start()
+		default:
+			b.Fatal(p.Summary())
+		}
+	}
+}

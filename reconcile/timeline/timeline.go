@@ -21,7 +21,7 @@ import (
 const (
 	mostBoots     = 20        // of one machine
 	mostStrangers = 4096      // machines that nobody declared; those seen last stay
-	bytesNodes    = 256 << 20 // of files with boots of declared machines; a start reads them all, at some 20 MB/s
+	bytesNodes    = 256 << 20 // of files with boots of declared machines; a start reads them all, at 12 MB/s (BenchmarkOpen)
 	bytesOthers   = 64 << 20  // of files with everything else, so that strangers cannot push nodes out
 	mostQueued    = 8192      // events on their way to the disk
 	mostFollowed  = 1024      // events on their way to one follower

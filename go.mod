@@ -20,6 +20,7 @@ require (
 	github.com/zclconf/go-cty v1.19.0 // values of the specification language
 	github.com/zclconf/go-cty-yaml v1.2.0 // yamldecode and yamlencode
 	go.etcd.io/bbolt v1.5.0 // the embedded state store
+	go.yaml.in/yaml/v3 v3.0.4 // bounds YAML text and tells the lines of rows, which yamldecode does not
 	golang.org/x/crypto v0.57.0 // known_hosts
 	golang.org/x/net v0.59.0 // control messages and packet filters of raw sockets
 	golang.org/x/sync v0.23.0 // errgroup: whoever starts a goroutine waits for it
@@ -83,7 +84,6 @@ require (
 	github.com/u-root/uio v0.0.0-20240224005618-d2acac8f3701 // indirect
 	github.com/vishvananda/netns v0.0.5 // indirect
 	github.com/xanzy/ssh-agent v0.3.3 // indirect
-	go.yaml.in/yaml/v3 v3.0.4 // indirect
 	golang.org/x/mod v0.41.0 // indirect
 	golang.org/x/text v0.42.0 // indirect
 	golang.org/x/tools v0.49.0 // indirect

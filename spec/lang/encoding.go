@@ -15,6 +15,7 @@ import (
 	"github.com/zclconf/go-cty/cty"
 	"github.com/zclconf/go-cty/cty/function"
 	"github.com/zclconf/go-cty/cty/function/stdlib"
+	"go.yaml.in/yaml/v3"
 )
 
 // The bounds of decoded text.
@@ -121,6 +122,9 @@ func jsonNesting(src string) error {
 }
 
 func decodeYAML(src string) (cty.Value, error) {
+	if _, err := yamlNode(src); err != nil {
+		return cty.NilVal, err
+	}
 	t, err := ctyyaml.Standard.ImpliedType([]byte(src))
 	if err != nil {
 		return cty.NilVal, err
@@ -132,7 +136,41 @@ func decodeYAML(src string) (cty.Value, error) {
 	return v, checkData(v)
 }
 
-// checkData refuses what no decoder refuses by itself: NUL bytes, and YAML aliases that multiply into millions of values.
+// yamlNode parses YAML into a tree whose size is bounded, aliases written out. The decoder that makes values of it bounds
+// nothing: deep text takes it quadratic time, and aliases of aliases exponential time.
+func yamlNode(src string) (*yaml.Node, error) {
+	var n yaml.Node
+	if err := yaml.Unmarshal([]byte(src), &n); err != nil {
+		return nil, errors.New(strings.TrimPrefix(err.Error(), "yaml: "))
+	}
+	left := maxDataValues
+	return &n, boundYAML(&n, 0, &left)
+}
+
+func boundYAML(n *yaml.Node, depth int, left *int) error {
+	if *left--; *left < 0 {
+		return errValues
+	}
+	if depth > maxDataNesting {
+		return errNesting
+	}
+	if n.Alias != nil {
+		return boundYAML(n.Alias, depth+1, left)
+	}
+	for _, c := range n.Content {
+		if err := boundYAML(c, depth+1, left); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+var (
+	errValues  = fmt.Errorf("there are more than %d values", maxDataValues)
+	errNesting = fmt.Errorf("values are nested more than %d deep", maxDataNesting)
+)
+
+// checkData refuses what no decoder refuses by itself: NUL bytes, and more values than anyone means.
 func checkData(v cty.Value) error {
 	left := maxDataValues
 	return visitStrings(v, 0, &left)
@@ -140,10 +178,10 @@ func checkData(v cty.Value) error {
 
 func visitStrings(v cty.Value, depth int, left *int) error {
 	if *left--; *left < 0 {
-		return fmt.Errorf("there are more than %d values", maxDataValues)
+		return errValues
 	}
 	if depth > maxDataNesting {
-		return fmt.Errorf("values are nested more than %d deep", maxDataNesting)
+		return errNesting
 	}
 	if v.IsNull() || !v.IsKnown() {
 		return nil

@@ -181,8 +181,10 @@ func FoldHosts(names []string) string {
 		f := folds[h.family(width)]
 		if f == nil || h.digits == "" {
 			f = &hostFold{name: names[i], host: h, width: width}
-			folds[h.family(width)] = f
 			order = append(order, f)
+		}
+		if h.digits != "" { // a name without a number stands alone
+			folds[h.family(width)] = f
 		}
 		f.numbers = append(f.numbers, h.number)
 	}

@@ -14,48 +14,67 @@ import (
 )
 
 // A meter ends templates that do too much. Neither engine can be told to stop, so that calls of the meter are put into the
-// parsed template: at the start of each loop's body, and around the value of each for.
+// parsed template: at the start of each list of a text/template, and around the parts of each for of HCL.
 type meter struct {
 	steps int
 	work  int
+	err   error // the bound that was exceeded
 }
 
-// meterName is no identifier of HCL, so that no author can write it.
-const meterName = "hostler step"
+// The meter's functions in HCL. They are no identifiers, so that no author can write them.
+const (
+	meterLoop = "hostler loop" // around what is looped over
+	meterStep = "hostler step" // around the value of each pass
+)
 
 func (m *meter) step() error {
 	if m.steps++; m.steps > maxSteps {
-		return errSteps
+		m.err = errSteps
 	}
-	return nil
+	return m.err
 }
 
 func (m *meter) add(bytes int) error {
 	if m.work += bytes; m.work > maxWork {
-		return errWork
+		m.err = errWork
 	}
-	return nil
+	return m.err
 }
 
-// meterLoops wraps the values of every for below a node into calls of the meter.
+// meterLoops wraps the parts of every for below a node into calls of the meter.
 func meterLoops(root hclsyntax.Node) {
-	wrap := func(e hclsyntax.Expression) hclsyntax.Expression {
+	wrap := func(name string, e hclsyntax.Expression) hclsyntax.Expression {
 		r := e.Range()
 		return &hclsyntax.FunctionCallExpr{
-			Name: meterName, Args: []hclsyntax.Expression{e},
+			Name: name, Args: []hclsyntax.Expression{e},
 			NameRange: r, OpenParenRange: r, CloseParenRange: r,
 		}
 	}
 	_ = hclsyntax.VisitAll(root, func(n hclsyntax.Node) hcl.Diagnostics {
 		if f, ok := n.(*hclsyntax.ForExpr); ok {
-			f.ValExpr = wrap(f.ValExpr)
+			f.CollExpr, f.ValExpr = wrap(meterLoop, f.CollExpr), wrap(meterStep, f.ValExpr)
 		}
 		return nil
 	})
 }
 
-// ctyFunc gives its argument back, and counts.
-func (m *meter) ctyFunc() function.Function {
+// loop stops before the first pass once a bound was exceeded: HCL collects the errors of all passes and does not end a loop
+// at the first, so that only this ends loops inside loops.
+func (m *meter) loop(cty.Value) error { return m.err }
+
+// pass counts a pass of a loop and the text that it made.
+func (m *meter) pass(v cty.Value) error {
+	if err := m.step(); err != nil {
+		return err
+	}
+	if v.Type() == cty.String && v.IsKnown() && !v.IsNull() && !v.IsMarked() {
+		return m.add(len(v.AsString()))
+	}
+	return nil
+}
+
+// identity gives its argument back after the check.
+func identity(check func(cty.Value) error) function.Function {
 	return function.New(&function.Spec{
 		Params: []function.Parameter{{
 			Name: "value", Type: cty.DynamicPseudoType,
@@ -63,16 +82,10 @@ func (m *meter) ctyFunc() function.Function {
 		}},
 		Type: func(args []cty.Value) (cty.Type, error) { return args[0].Type(), nil },
 		Impl: func(args []cty.Value, _ cty.Type) (cty.Value, error) {
-			v := args[0]
-			if err := m.step(); err != nil {
+			if err := check(args[0]); err != nil {
 				return fail(err)
 			}
-			if v.Type() == cty.String && v.IsKnown() && !v.IsNull() && !v.IsMarked() {
-				if err := m.add(len(v.AsString())); err != nil {
-					return fail(err)
-				}
-			}
-			return v, nil
+			return args[0], nil
 		},
 	})
 }

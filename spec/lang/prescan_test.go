@@ -11,14 +11,21 @@ import (
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 )
 
-// TestMain gives the tests 2 MiB of stack, where the program has 1 GiB: whatever passes Prescan must be parsed and evaluated in
-// it. An overflow ends the test binary, as it would end the program.
+// TestMain gives the tests 64 MiB of stack, where the program has 1 GiB. An overflow ends the test binary, as it would end the
+// program.
 func TestMain(m *testing.M) {
-	debug.SetMaxStack(2 << 20)
+	debug.SetMaxStack(64 << 20)
 	os.Exit(m.Run())
 }
 
+// smallStack leaves 2 MiB: whatever passes Prescan must be parsed and evaluated in it.
+func smallStack() (restore func()) {
+	old := debug.SetMaxStack(2 << 20)
+	return func() { debug.SetMaxStack(old) }
+}
+
 func TestPrescan(t *testing.T) {
+	defer smallStack()()
 	deep := func(n int, open, inner, shut string) string {
 		return "a = " + strings.Repeat(open, n) + inner + strings.Repeat(shut, n) + "\n"
 	}
@@ -113,6 +120,7 @@ func nest(data []byte) string {
 
 // FuzzPrescan looks for text that passes the scan and overflows the parser, by repeating patterns of what nests.
 func FuzzPrescan(f *testing.F) {
+	defer smallStack()()
 	for i := range fragments {
 		f.Add([]byte{byte(i)})
 	}

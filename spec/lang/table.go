@@ -277,43 +277,26 @@ func decodeJSONTable(file, src string) (cty.Value, error) {
 	return placeRows(file, rows, func(i int) int { return lines[i] })
 }
 
-// decodeYAMLTable reads a sequence of mappings. YAML gives no lines, so that the place of a row is found by its dash.
+// decodeYAMLTable reads a sequence of mappings.
 func decodeYAMLTable(file, src string) (cty.Value, error) {
 	v, err := decodeYAML(src)
+	if err != nil {
+		return cty.NilVal, err
+	}
+	n, err := yamlNode(src)
 	if err != nil {
 		return cty.NilVal, err
 	}
 	if v.IsNull() || !v.Type().IsTupleType() {
 		return cty.NilVal, errors.New("it is not a YAML sequence of mappings")
 	}
-	lines := dashLines(src)
-	rows := v.AsValueSlice()
-	return placeRows(file, rows, func(i int) int {
-		if len(lines) == len(rows) {
-			return lines[i]
+	items := n.Content[0].Content // of the document's only value
+	return placeRows(file, v.AsValueSlice(), func(i int) int {
+		if i < len(items) {
+			return items[i].Line
 		}
-		return 0 // a flow sequence, or text that looks like rows: better no line than a wrong one
+		return 0
 	})
-}
-
-// dashLines gives the lines on which the items of a block sequence begin, as far as can be told from their dashes.
-func dashLines(src string) []int {
-	var lines []int
-	prefix := ""
-	for i, l := range strings.Split(src, "\n") {
-		body := strings.TrimLeft(l, " ")
-		indent := l[:len(l)-len(body)]
-		if body != "-" && !strings.HasPrefix(body, "- ") {
-			continue
-		}
-		if lines == nil {
-			prefix = indent
-		}
-		if indent == prefix {
-			lines = append(lines, i+1)
-		}
-	}
-	return lines
 }
 
 // placeRows makes a list of rows, or a tuple when their types differ, and gives each its place.

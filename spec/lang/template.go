@@ -189,12 +189,16 @@ func parseHCLTemplate(name, source string, functions map[string]function.Functio
 }
 
 func evaluate(name string, expr hclsyntax.Expression, vars map[string]cty.Value, functions map[string]function.Function) (string, error) {
-	ctx := &hcl.EvalContext{Variables: vars, Functions: make(map[string]function.Function, len(functions)+1)}
+	ctx := &hcl.EvalContext{Variables: vars, Functions: make(map[string]function.Function, len(functions)+2)}
 	for k, f := range functions {
 		ctx.Functions[k] = f
 	}
-	ctx.Functions[meterName] = (&meter{}).ctyFunc()
+	m := &meter{}
+	ctx.Functions[meterLoop], ctx.Functions[meterStep] = identity(m.loop), identity(m.pass)
 	v, diags := expr.Value(ctx)
+	if m.err != nil {
+		return "", fmt.Errorf("%s: %w", name, m.err)
+	}
 	if diags.HasErrors() {
 		return "", diagError(diags)
 	}

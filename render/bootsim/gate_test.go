@@ -82,3 +82,24 @@ func TestGateShares(t *testing.T) {
 		t.Errorf("%d kinds", len(g.order))
 	}
 }
+
+func BenchmarkGate(b *testing.B) {
+	f := lab()
+	seed := f.Nodes[1]
+	f.Nodes = make([]spec.Node, 100_000)
+	for i := range f.Nodes {
+		n := seed
+		n.Name = fact.NodeName(fmt.Sprintf("c%d", i))
+		n.Address = "node." + string(n.Name)
+		n.Own = &spec.Settings{KernelArgs: []spec.Arg{kernelArg("node", fmt.Sprint(i))}}
+		n.Interfaces = []spec.Interface{seed.Interfaces[0]}
+		n.Interfaces[0].MAC = fact.MAC{2, 0, 0, byte(i >> 16), byte(i >> 8), byte(i)}
+		f.Nodes[i] = n
+	}
+	s := snapshot(b, f)
+	for b.Loop() {
+		if ds := Gate(nil, s, nil); ds != nil {
+			b.Fatal(ds)
+		}
+	}
+}

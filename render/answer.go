@@ -150,27 +150,32 @@ func (s *Snapshot) boot(a *Answer, r *reply, f *fact.Facts, c *Choice, m *client
 	}
 	if f.IPXE {
 		a.BootFile, a.Loader, a.SIAddr = scriptURL(f.MAC), "script", c.Server
-		if r.wants(optServerName) {
-			r.put(optServerName, []byte(c.Server.String()))
-		}
+		r.putServer(c.Server)
 		return
 	}
-	l, _ := s.loader(arch(f), m.loader, m.node)
-	if l == nil {
-		return
+	if l, _ := s.loader(arch(f), m.loader, m.node); l != nil {
+		a.Loader, a.SIAddr = l.Name, c.Server
+		s.load(a, r, f, l)
 	}
-	file := s.tftp[l.FileName]
-	a.Loader, a.SIAddr = l.Name, c.Server
+}
+
+// putServer names the boot server in option 66, for clients that do not look at the next-server field.
+func (r *reply) putServer(server netip.Addr) {
+	if r.wants(optServerName) {
+		r.put(optServerName, []byte(server.String()))
+	}
+}
+
+// load tells firmware where its loader is, in the way that this firmware understands.
+func (s *Snapshot) load(a *Answer, r *reply, f *fact.Facts, l *spec.Loader) {
 	if arch(f).HTTPBoot() || strings.HasPrefix(f.VendorClass, "HTTPClient") {
 		// EDK2 takes only offers that echo HTTPClient, and wants an absolute URL; it follows no redirect.
-		a.BootFile = fileURL(file)
+		a.BootFile = fileURL(s.tftp[l.FileName])
 		r.force(optVendorClass, []byte("HTTPClient"))
 		return
 	}
 	a.BootFile = fact.Text(l.FileName)
-	if r.wants(optServerName) {
-		r.put(optServerName, []byte(c.Server.String()))
-	}
+	r.putServer(a.SIAddr)
 	if strings.HasPrefix(f.VendorClass, "PXEClient") {
 		// An offer that says PXEClient makes firmware look for a boot server on port 4011 first, unless sub-option 6
 		// (PXE_DISCOVERY_CONTROL) has bit 3: use the boot file of this offer (PXE 2.1 section 2.2.3; EDK2 PxeBcDhcp4).

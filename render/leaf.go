@@ -2,10 +2,8 @@ package render
 
 import (
 	"cmp"
-	"crypto/sha256"
 	"fmt"
 	"hash"
-	"io"
 	"slices"
 	"strconv"
 	"strings"
@@ -70,79 +68,6 @@ func (ls leaves) hash(h hash.Hash) {
 		b = append(append(b, ls[i].path...), ls[i].raw...)
 		h.Write(b)
 	}
-}
-
-// hash fills in the hash of each part and the digest over all that holds.
-func (s *Snapshot) hash() {
-	all := sha256.New()
-	for i := range s.fleet.Profiles {
-		p := &s.profiles[i]
-		p.leaves = s.profileLeaves(i)
-		h := sha256.New()
-		p.leaves.hash(h)
-		h.Sum(p.hash[:0])
-	}
-	s.parts = make([]part, len(s.fleet.Nodes))
-	m := masks{s: s, seen: map[string][sha256.Size]byte{}}
-	h := sha256.New()
-	var sum [sha256.Size]byte
-	for i := range s.fleet.Nodes {
-		n := &s.fleet.Nodes[i]
-		h.Reset()
-		own := s.nodeLeaves(n)
-		own.hash(h)
-		fmt.Fprintf(all, "%d %s ", len(n.Address), n.Address)
-		all.Write(h.Sum(sum[:0]))
-		shared := m.hash(n, own)
-		all.Write(shared[:])
-		for j := range own { // what a node only removes is not served, but decides what a change of its profile does
-			if own[j].removed {
-				fmt.Fprintf(h, "-%d %s", len(own[j].path), own[j].path)
-			}
-		}
-		h.Sum(s.parts[i].own[:0])
-	}
-	for _, x := range s.subjects() {
-		fmt.Fprintf(all, "%d %s ", len(x.name), x.name)
-		x.leaves.hash(all)
-		io.WriteString(all, ".")
-	}
-	s.digest = fact.Digest(fmt.Sprintf("%x", all.Sum(nil)))
-}
-
-// part is the hash of what is a node's own.
-type part struct{ own [sha256.Size]byte }
-
-// masks hashes what of a profile holds for a node, once for all nodes that set the same paths themselves.
-type masks struct {
-	s    *Snapshot
-	seen map[string][sha256.Size]byte
-	key  []byte
-}
-
-func (m *masks) hash(n *spec.Node, own leaves) [sha256.Size]byte {
-	p := m.s.profileAt(n.Profile)
-	if n.Own == nil {
-		return p.hash
-	}
-	m.key = strconv.AppendInt(m.key[:0], int64(n.Profile), 10)
-	for i := range own {
-		m.key = append(append(m.key, '\n'), own[i].path...)
-	}
-	sum, ok := m.seen[string(m.key)]
-	if !ok {
-		var rest leaves
-		for _, l := range p.leaves {
-			if !owns(n.Own, l.path) {
-				rest = append(rest, l)
-			}
-		}
-		h := sha256.New()
-		rest.hash(h)
-		h.Sum(sum[:0])
-		m.seen[string(m.key)] = sum
-	}
-	return sum
 }
 
 // profileLeaves are the settings, image and files that the nodes of a profile share.
@@ -301,17 +226,7 @@ func list[T fmt.Stringer](xs []T) string {
 func (s *Snapshot) nodeLeaves(n *spec.Node) leaves {
 	ls := make(leaves, 0, 16)
 	if n.Own != nil {
-		ls = append(ls, settingsLeaves(n.Own, true)...)
-		layer := "node." + string(n.Name)
-		for i := range ls {
-			ls[i].layer = layer
-			if t := trace(n.Trace, ls[i].path); t != nil {
-				st := &t.Steps[len(t.Steps)-1]
-				ls[i].layer, ls[i].place = st.Layer, &st.Place
-			} else if ls[i].place == nil {
-				ls[i].place = &n.Place
-			}
-		}
+		ls = append(ls, ownLeaves(n)...)
 	}
 	add := func(path, raw string) { ls.add(path, raw, "", &n.Place) }
 	add("name", string(n.Name))
@@ -343,6 +258,22 @@ func (s *Snapshot) nodeLeaves(n *spec.Node) leaves {
 	return ls.sorted()
 }
 
+// ownLeaves are the settings that a node lays over its profile's.
+func ownLeaves(n *spec.Node) leaves {
+	ls := settingsLeaves(n.Own, true)
+	layer := "node." + string(n.Name)
+	for i := range ls {
+		ls[i].layer = layer
+		if t := trace(n.Trace, ls[i].path); t != nil {
+			st := &t.Steps[len(t.Steps)-1]
+			ls[i].layer, ls[i].place = st.Layer, &st.Place
+		} else if ls[i].place == nil {
+			ls[i].place = &n.Place
+		}
+	}
+	return ls
+}
+
 func (ls *leaves) addInterface(prefix string, ifc *spec.Interface) {
 	ls.add(prefix+"mac", ifc.MAC.String(), "", &ifc.Place)
 	ls.add(prefix+"subnet", ifc.Subnet, "", &ifc.Place)
@@ -350,111 +281,4 @@ func (ls *leaves) addInterface(prefix string, ifc *spec.Interface) {
 	if ifc.Addr.IsValid() {
 		ls.add(prefix+"address", ifc.Addr.String(), "", &ifc.Place)
 	}
-}
-
-// subject is something other than a node that is served.
-type subject struct {
-	name   string // subnet.lab
-	place  *spec.Place
-	leaves leaves
-	used   bool // by nodes, whose leaves tell of its changes
-}
-
-// subjects are the subnets, loaders and images, in this order.
-func (s *Snapshot) subjects() []subject {
-	var xs []subject
-	for i := range s.fleet.Subnets {
-		sn := &s.fleet.Subnets[i]
-		xs = append(xs, subject{name: "subnet." + sn.Name, place: &sn.Place, leaves: s.subnetLeaves(sn)})
-	}
-	for i := range s.fleet.Loaders {
-		l := &s.fleet.Loaders[i]
-		xs = append(xs, subject{name: "loader." + l.Name, place: &l.Place, leaves: s.loaderLeaves(l)})
-	}
-	used := s.usedImages()
-	for i := range s.fleet.Images {
-		m := &s.fleet.Images[i]
-		ls := leaves{}
-		ls.add("version", m.Version, "image."+m.Name, &m.Place)
-		ls.addFiles(s, "file.", m)
-		xs = append(xs, subject{"image." + m.Name, &m.Place, ls.sorted(), used[m.Name]})
-	}
-	return xs
-}
-
-// usedImages are the images that the leaves of some node or subnet tell of.
-func (s *Snapshot) usedImages() map[string]bool {
-	used := map[string]bool{}
-	mark := func(profile int) {
-		if profile >= 0 && profile < len(s.fleet.Profiles) {
-			p := &s.fleet.Profiles[profile]
-			used[p.Image] = true
-			used[p.Settings.Retry.Fallback] = true
-		}
-	}
-	for i := range s.fleet.Nodes {
-		mark(s.fleet.Nodes[i].Profile)
-	}
-	for i := range s.fleet.Subnets {
-		mark(s.fleet.Subnets[i].Unknown)
-	}
-	return used
-}
-
-func (s *Snapshot) subnetLeaves(sn *spec.Subnet) leaves {
-	var ls leaves
-	layer := "subnet." + sn.Name
-	add := func(path, raw string) { ls.add(path, raw, layer, &sn.Place) }
-	add("cidr", sn.CIDR.String())
-	if sn.Gateway.IsValid() {
-		add("gateway", sn.Gateway.String())
-	}
-	add("relays", list(sn.Relays))
-	add("boot_servers", list(sn.BootServers))
-	add("dhcp", sn.DHCP)
-	add("authoritative", strconv.FormatBool(sn.Authoritative))
-	add("exclude", list(sn.Exclude))
-	for i := range sn.Pools {
-		p := &sn.Pools[i]
-		prefix := "pool." + p.Name + "."
-		ls.add(prefix+"range", list(p.Ranges), layer, &p.Place)
-		ls.add(prefix+"serves", string(p.Serves), layer, &p.Place)
-		if p.Lease.Default != 0 {
-			ls.add(prefix+"lease", duration(p.Lease.Default), layer, &p.Place)
-		}
-	}
-	for _, x := range []struct {
-		prefix  string
-		profile int
-	}{{"default.", sn.Default}, {"unknown.", sn.Unknown}} {
-		if x.profile < 0 || x.profile >= len(s.profiles) {
-			continue
-		}
-		if x.prefix == "unknown." {
-			add("unknown", cmp.Or(sn.UnknownGroup, "true"))
-		}
-		for _, l := range s.profiles[x.profile].leaves {
-			if x.prefix == "default." && classOf(l.path) != ClassNextRenew { // it decides DHCP options only
-				continue
-			}
-			l.path = x.prefix + l.path
-			ls = append(ls, l)
-		}
-	}
-	return ls.sorted()
-}
-
-func (s *Snapshot) loaderLeaves(l *spec.Loader) leaves {
-	var ls leaves
-	layer := "loader." + l.Name
-	ls.add("kind", string(l.Kind), layer, &l.Place)
-	ls.add("client_arch", list(l.ClientArch), layer, &l.Place)
-	if l.Builtin {
-		ls.add("builtin", "true", layer, &l.Place)
-	}
-	ls.addFile("file", s.file(l.File, l.FileName), layer, &l.File.Place)
-	for i := range l.Extra {
-		ls.addFile("extra."+l.Extra[i].Name, s.file(l.Extra[i].File, l.Extra[i].Name), layer, &l.Extra[i].File.Place)
-	}
-	return ls.sorted()
 }

@@ -23,10 +23,6 @@ func arch(f *fact.Facts) fact.Arch {
 	return fact.NoArch
 }
 
-// siblings are architectures that run the same loader when nothing is declared for them: HTTP boot firmware runs what
-// PXE firmware does.
-var siblings = map[fact.Arch]fact.Arch{15: 6, 16: 7, 18: 10, 19: 11, 20: 0, 9: 7, 7: 9}
-
 // loader chooses a machine's loader, and says why it is that one, or why there is none.
 func (s *Snapshot) loader(a fact.Arch, setting string, n *spec.Node) (*spec.Loader, string) {
 	if setting != "" {
@@ -49,9 +45,22 @@ func (s *Snapshot) loader(a fact.Arch, setting string, n *spec.Node) (*spec.Load
 	return nil, fmt.Sprintf("client architecture %s: no loader", a)
 }
 
+// sibling is an architecture that runs the same loader, for when nothing is declared for the one asked for: HTTP boot
+// firmware runs what PXE firmware does, and x86-64 UEFI announces itself as 7 or as 9.
 func sibling(a fact.Arch) fact.Arch {
-	if x, ok := siblings[a]; ok {
-		return x
+	switch a {
+	case 7:
+		return 9
+	case 9, 16:
+		return 7
+	case 15:
+		return 6
+	case 18:
+		return 10
+	case 19:
+		return 11
+	case 20:
+		return 0
 	}
 	return fact.NoArch
 }

@@ -137,6 +137,12 @@ func serve(s *render.Snapshot) string {
 	for _, nid := range []string{"4", "5"} {
 		fmt.Fprintln(&b, s.Script(render.Query{NID: nid}, 0))
 	}
+	for _, n := range s.Nodes() {
+		n.Place = spec.Place{}
+		fmt.Fprintln(&b, n)
+	}
+	n, ok := s.Node("00000000-0000-0000-0000-000000000001")
+	fmt.Fprintln(&b, n.Name, ok)
 	serveMAC(&b, s, fact.MAC{0x52, 0x54, 0, 0x99, 0, 1})
 	for _, name := range []string{"undionly.kpxe", "ipxe.efi", "snp.efi", "lpxelinux.0", "ldlinux.c32", "custom.efi"} {
 		f, ok := s.File(name, fact.MAC{})

@@ -1,0 +1,115 @@
+package render
+
+import (
+	"cmp"
+	"strconv"
+
+	"hostler/spec"
+)
+
+// subject is something other than a node that is served.
+type subject struct {
+	name   string // subnet.lab
+	place  *spec.Place
+	leaves leaves
+	used   bool // by nodes, whose leaves tell of its changes
+}
+
+// subjects are the subnets, loaders and images, in this order.
+func (s *Snapshot) subjects() []subject {
+	var xs []subject
+	for i := range s.fleet.Subnets {
+		sn := &s.fleet.Subnets[i]
+		xs = append(xs, subject{name: "subnet." + sn.Name, place: &sn.Place, leaves: s.subnetLeaves(sn)})
+	}
+	for i := range s.fleet.Loaders {
+		l := &s.fleet.Loaders[i]
+		xs = append(xs, subject{name: "loader." + l.Name, place: &l.Place, leaves: s.loaderLeaves(l)})
+	}
+	used := s.usedImages()
+	for i := range s.fleet.Images {
+		m := &s.fleet.Images[i]
+		ls := leaves{}
+		ls.add("version", m.Version, "image."+m.Name, &m.Place)
+		ls.addFiles(s, "file.", m)
+		xs = append(xs, subject{"image." + m.Name, &m.Place, ls.sorted(), used[m.Name]})
+	}
+	return xs
+}
+
+// usedImages are the images that the leaves of some node or subnet tell of.
+func (s *Snapshot) usedImages() map[string]bool {
+	used := map[string]bool{}
+	mark := func(profile int) {
+		if profile >= 0 && profile < len(s.fleet.Profiles) {
+			p := &s.fleet.Profiles[profile]
+			used[p.Image] = true
+			used[p.Settings.Retry.Fallback] = true
+		}
+	}
+	for i := range s.fleet.Nodes {
+		mark(s.fleet.Nodes[i].Profile)
+	}
+	for i := range s.fleet.Subnets {
+		mark(s.fleet.Subnets[i].Unknown)
+	}
+	return used
+}
+
+func (s *Snapshot) subnetLeaves(sn *spec.Subnet) leaves {
+	var ls leaves
+	layer := "subnet." + sn.Name
+	add := func(path, raw string) { ls.add(path, raw, layer, &sn.Place) }
+	add("cidr", sn.CIDR.String())
+	if sn.Gateway.IsValid() {
+		add("gateway", sn.Gateway.String())
+	}
+	add("relays", list(sn.Relays))
+	add("boot_servers", list(sn.BootServers))
+	add("dhcp", sn.DHCP)
+	add("authoritative", strconv.FormatBool(sn.Authoritative))
+	add("exclude", list(sn.Exclude))
+	for i := range sn.Pools {
+		p := &sn.Pools[i]
+		prefix := "pool." + p.Name + "."
+		ls.add(prefix+"range", list(p.Ranges), layer, &p.Place)
+		ls.add(prefix+"serves", string(p.Serves), layer, &p.Place)
+		if p.Lease.Default != 0 {
+			ls.add(prefix+"lease", duration(p.Lease.Default), layer, &p.Place)
+		}
+	}
+	for _, x := range []struct {
+		prefix  string
+		profile int
+	}{{"default.", sn.Default}, {"unknown.", sn.Unknown}} {
+		if x.profile < 0 || x.profile >= len(s.profiles) {
+			continue
+		}
+		if x.prefix == "unknown." {
+			add("unknown", cmp.Or(sn.UnknownGroup, "true"))
+		}
+		for _, l := range s.profiles[x.profile].leaves {
+			if x.prefix == "default." && classOf(l.path) != ClassNextRenew { // it decides DHCP options only
+				continue
+			}
+			l.path = x.prefix + l.path
+			ls = append(ls, l)
+		}
+	}
+	return ls.sorted()
+}
+
+func (s *Snapshot) loaderLeaves(l *spec.Loader) leaves {
+	var ls leaves
+	layer := "loader." + l.Name
+	ls.add("kind", string(l.Kind), layer, &l.Place)
+	ls.add("client_arch", list(l.ClientArch), layer, &l.Place)
+	if l.Builtin {
+		ls.add("builtin", "true", layer, &l.Place)
+	}
+	ls.addFile("file", s.file(l.File, l.FileName), layer, &l.File.Place)
+	for i := range l.Extra {
+		ls.addFile("extra."+l.Extra[i].Name, s.file(l.Extra[i].File, l.Extra[i].Name), layer, &l.Extra[i].File.Place)
+	}
+	return ls.sorted()
+}

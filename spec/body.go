@@ -116,6 +116,11 @@ func (p *parser) shapeErrors(schema *Block, diags hcl.Diagnostics) {
 				continue
 			}
 		}
+		if d.Subject != nil && !strings.Contains(d.Detail, "Did you mean") {
+			c := *d
+			c.Detail += didYouMean(strings.Trim(p.textAt(*d.Subject), `"`), schema.names())
+			d = &c
+		}
 		p.rep.hcl(hcl.Diagnostics{d}, spot{})
 	}
 }

@@ -32,8 +32,7 @@ func (p *parser) poolOverlaps(in *instance, pools map[string]*body, s *Subnet) {
 				related("The other is here.", in.spot(a.pool.attrs["range"].at())))
 		}
 		if b.Last.Less(a.Last) {
-			all[i].Last = a.Last // the longer one may reach over several
-			all[i].pool, all[i].name = a.pool, a.name
+			all[i] = a // the longer one may reach over several
 		}
 	}
 }

@@ -244,6 +244,18 @@ func (b *Block) hcl() *hcl.BodySchema {
 	return s
 }
 
+// names lists what the block may hold.
+func (b *Block) names() []string {
+	var names []string
+	for _, a := range b.Attrs {
+		names = append(names, a.Name)
+	}
+	for _, n := range b.Blocks {
+		names = append(names, n.Type)
+	}
+	return names
+}
+
 func (b *Block) nested(typ string) *Block {
 	for _, n := range b.Blocks {
 		if n.Type == typ {

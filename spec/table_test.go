@@ -115,7 +115,7 @@ func dumpDiagnostic(b *strings.Builder, d Diagnostic) {
 
 func dumpFleet(b *strings.Builder, f *Fleet) {
 	for _, l := range f.Loaders {
-		if l.Builtin {
+		if l.Builtin && len(f.Loaders) == 3 { // the spec says nothing about loaders
 			continue
 		}
 		fmt.Fprintf(b, "loader %s %s %v %s %s", l.Name, l.Kind, l.ClientArch, l.FileName, l.File.ID())

@@ -129,13 +129,13 @@ func like(out, want string) bool {
 	return regexp.MustCompile(pattern.String()).MatchString(strings.TrimRight(out, "\n") + "\n")
 }
 
-var hostlerCommand = regexp.MustCompile(`(?:^|[|;&(] ?|sudo )(?:bin/)?hostler ([a-z]+)((?: [^|;&]*)?)`)
+var hostlerCommand = regexp.MustCompile(`(?:^|[|;&(] ?|sudo )(?:bin/)?hostler ([a-z]+(?: backup)?)((?: [^|;&]*)?)`)
 
 // checkFlags holds a command that is not run against the program's own help.
 func (c command) checkFlags(t *testing.T, bin, args string) {
 	t.Helper()
 	for _, m := range hostlerCommand.FindAllStringSubmatch(args, -1) {
-		help, _ := exec.Command(filepath.Join(bin, "hostler"), m[1], "-help").CombinedOutput()
+		help, _ := exec.Command(filepath.Join(bin, "hostler"), append(strings.Fields(m[1]), "-help")...).CombinedOutput()
 		if !strings.Contains(string(help), "hostler "+m[1]) {
 			t.Errorf("%s:%d: there is no command %q: -help says %q", c.doc, c.line, m[1], help)
 			continue

@@ -17,6 +17,7 @@ type body struct {
 	attrs  map[string]*attr
 	order  []*attr // as written
 	blocks map[string][]*body
+	odd    bool // it holds something that the table does not have, which is reported
 
 	// Of a node block, once it was looked at: whether it has settings, whether they are the same for all its nodes, and which.
 	settingsKnown, hasSettings, fixedSettings bool
@@ -50,6 +51,7 @@ func (p *parser) body(schema *Block, blk *hcl.Block) *body {
 	}
 	content, diags := blk.Body.Content(schema.hcl())
 	p.shapeErrors(schema, diags)
+	b.odd = diags.HasErrors()
 	for _, a := range content.Attributes {
 		b.add(a)
 	}
@@ -64,7 +66,7 @@ func (p *parser) body(schema *Block, blk *hcl.Block) *body {
 		}
 		b.blocks[n.Type] = append(b.blocks[n.Type], p.body(nested, n))
 	}
-	p.checkRequired(b, diags)
+	p.checkRequired(b)
 	return b
 }
 
@@ -85,8 +87,8 @@ func (b *body) sort() {
 }
 
 // checkRequired reports attributes that the table demands. A block with a misspelt name gets the one error about that.
-func (p *parser) checkRequired(b *body, diags hcl.Diagnostics) {
-	if diags.HasErrors() {
+func (p *parser) checkRequired(b *body) {
+	if b.odd {
 		return
 	}
 	for _, a := range b.schema.Attrs {

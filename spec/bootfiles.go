@@ -63,9 +63,15 @@ func (p *parser) store(in *instance) {
 	in.common()
 	st := Store{Name: in.name, Place: in.spot(b.at).place()}
 	local, http := b.only("local"), b.only("http")
-	deliver, _ := in.choice(b, "deliver", string(DeliverProxy), string(DeliverMirror), string(DeliverDirect))
-	st.Deliver = Deliver(deliver)
+	if v, ok := in.str(b, "deliver"); ok && (v == "presign" || v == "redirect") {
+		p.rep.err("not-in-this-version", in.spot(b.attrs["deliver"].at()), "Not in this version",
+			fmt.Sprintf("The language has deliver = %q, but this version of hostler does not do it yet. Use \"mirror\" or \"direct\".", v))
+	} else if v, ok := in.choice(b, "deliver", string(DeliverProxy), string(DeliverMirror), string(DeliverDirect)); ok {
+		st.Deliver = Deliver(v)
+	}
 	switch {
+	case local == nil && http == nil && b.odd:
+		return
 	case (local == nil) == (http == nil):
 		p.rep.err("store-kind", in.spot(b.at), "Store without a place", fmt.Sprintf("store.%s needs one of the blocks local { path = ... } and http { url = ... }.", in.name))
 		return
@@ -209,7 +215,7 @@ func (p *parser) template(in *instance) {
 	t := Template{Name: in.name, Kind: "text", Engine: "gotmpl", ContentType: "text/plain; charset=utf-8", Place: in.spot(b.at).place()}
 	if k, ok := in.str(b, "kind"); ok {
 		if later := []string{"cloud-init", "ignition", "kickstart", "preseed", "talos", "grub"}; slices.Contains(later, k) {
-			p.rep.err("not-in-this-version", in.spot(b.attrs["kind"].at()), "Not in this version", fmt.Sprintf("The language knows the kind %q, but this version of hostler does not check it yet. Use \"text\".", k))
+			p.rep.err("not-in-this-version", in.spot(b.attrs["kind"].at()), "Not in this version", fmt.Sprintf("The language has the kind %q, but this version of hostler does not check it yet. Use \"text\".", k))
 		} else if k, ok := in.choice(b, "kind", "text", "ipxe"); ok {
 			t.Kind = k
 		}

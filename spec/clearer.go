@@ -12,6 +12,11 @@ import (
 // clearer rewrites what the hcl library says of keys and attributes that do not exist, so that it names them and what is near.
 func (p *parser) clearer(diags hcl.Diagnostics) hcl.Diagnostics {
 	for i, d := range diags {
+		if d.Summary == "Call to unknown function" && d.Subject != nil && p.textAt(*d.Subject) == "secret" {
+			c := *d
+			c.Summary, c.Detail = "Not in this version", "The language has secret(), but this version of hostler does not do it yet."
+			diags[i] = &c
+		}
 		if d.EvalContext == nil {
 			continue
 		}

@@ -59,7 +59,7 @@ func (p *parser) subnet(in *instance) (Subnet, bool) {
 		s.VLAN = int(v)
 	}
 	if v, ok := in.str(b, "dhcp"); ok && v == "proxy" {
-		p.rep.err("not-in-this-version", in.spot(b.attrs["dhcp"].at()), "Not in this version", "The language knows dhcp = \"proxy\", but this version of hostler does not do it yet. Use \"full\" or \"off\".")
+		p.rep.err("not-in-this-version", in.spot(b.attrs["dhcp"].at()), "Not in this version", "The language has dhcp = \"proxy\", but this version of hostler does not do it yet. Use \"full\" or \"off\".")
 	} else if v, ok := in.choice(b, "dhcp", "full", "off"); ok {
 		s.DHCP = v
 	}
@@ -139,7 +139,7 @@ func (in *instance) pool(n *body, s *Subnet) (Pool, bool) {
 	}
 	text, ok := in.str(n, "serves")
 	if ok && text == "final" {
-		in.p.rep.err("not-in-this-version", in.spot(n.attrs["serves"].at()), "Not in this version", "The language knows serves = \"final\", but this version of hostler does not do it yet.")
+		in.p.rep.err("not-in-this-version", in.spot(n.attrs["serves"].at()), "Not in this version", "The language has serves = \"final\", but this version of hostler does not do it yet.")
 		return pool, false
 	}
 	if text, ok = in.choice(n, "serves", string(ServesReserved), string(ServesBoot), string(ServesUnknown), string(ServesAny)); !ok {

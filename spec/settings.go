@@ -128,7 +128,7 @@ func (s *scope) bootMode(b *body) (BootMode, bool) {
 	text, ok := s.str(b, "boot")
 	if ok && (text == "install" || text == "install-once") {
 		s.p.rep.err("not-in-this-version", s.spot(b.attrs["boot"].at()), "Not in this version",
-			fmt.Sprintf("The language knows boot = %q, but this version of hostler does not do it yet. Use netboot, disk or off.", text))
+			fmt.Sprintf("The language has boot = %q, but this version of hostler does not do it yet. Use netboot, disk or off.", text))
 		return "", false
 	}
 	text, ok = s.choice(b, "boot", string(BootNet), string(BootDisk), string(BootOff))

@@ -12,16 +12,19 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"hostler/examples"
 )
 
-// A command in a document is a line "$ COMMAND" in a fenced block marked console; the lines below it are what it prints, with
-// "..." for any number of lines. Nothing below it: what it prints is not compared, but it must succeed. A block that a
-// test cannot run, because it needs root, a network or another machine, says so in a comment before the fence:
+// A command in a document is a line in a fenced block marked sh, or a line "$ COMMAND" in one marked console; there, the
+// lines below it are what it prints, with "..." for any number of lines. Nothing below it: what it prints is not compared,
+// but it must succeed. A block that a test cannot run, because it needs root, a network or another machine, says so in a
+// comment before the fence:
 //
 //	<!-- not run: needs an interface with machines behind it -->
 //
 // Its hostler commands must exist nevertheless, and have the flags that are used. The commands of one document run in
-// order in one folder, which begins with a copy of examples.
+// order in one folder, which begins with a copy of examples, and beside a server that serves examples/lab.
 type command struct {
 	doc    string
 	line   int
@@ -33,21 +36,21 @@ type command struct {
 var notRun = regexp.MustCompile(`^<!-- not run: \S.* -->$`)
 
 func commands(doc, text string) (found []command) {
-	fenced, console, skip := false, false, false
+	fence, skip := "", false // the opening line of the block that we are in
 	for i, line := range strings.Split(text, "\n") {
 		switch {
+		case strings.HasPrefix(line, "```") && fence == "":
+			fence = line
 		case strings.HasPrefix(line, "```"):
-			fenced = !fenced
-			console = fenced && line == "```console"
-			if !fenced {
-				skip = false
-			}
-		case console && strings.HasPrefix(line, "$ "):
+			fence, skip = "", false
+		case fence == "```sh" && line != "":
+			found = append(found, command{doc: doc, line: i + 1, args: line, notRun: skip})
+		case fence == "```console" && strings.HasPrefix(line, "$ "):
 			found = append(found, command{doc: doc, line: i + 1, args: line[2:], notRun: skip})
-		case console && len(found) > 0:
+		case fence == "```console" && len(found) > 0:
 			last := &found[len(found)-1]
 			last.output = append(last.output, line)
-		case !fenced && strings.TrimSpace(line) != "":
+		case fence == "" && strings.TrimSpace(line) != "":
 			skip = notRun.MatchString(line)
 		}
 	}
@@ -55,13 +58,18 @@ func commands(doc, text string) (found []command) {
 }
 
 func TestCommandsInDocuments(t *testing.T) {
-	if testing.Short() {
-		t.Fatal("this test has no short form")
-	}
 	bin := t.TempDir()
 	build := exec.Command("go", "build", "-o", bin, "../cmd/hostler")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%s: %v\n%s", build, err, out)
+	}
+	lab, err := examples.NewLab(t.Context(), filepath.Join(bin, "hostler"), false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lab.Close()
+	if err := lab.Serve(t.Context()); err != nil {
+		t.Fatal(err)
 	}
 	for _, doc := range documents(t) {
 		cmds := commands(doc, read(t, doc))
@@ -74,16 +82,18 @@ func TestCommandsInDocuments(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, c := range cmds {
-				c.check(t, bin, dir)
+				c.check(t, lab, bin, dir)
 			}
 		})
 	}
 }
 
-func (c command) check(t *testing.T, bin, dir string) {
+func (c command) check(t *testing.T, lab *examples.Lab, bin, dir string) {
 	t.Helper()
-	args := strings.ReplaceAll(c.args, "go run ./cmd/hostler", "hostler")
-	if target, ok := strings.CutPrefix(args, "make "); ok {
+	// What a reader has under these names, the lab has under others.
+	args := strings.NewReplacer("go run ./cmd/hostler", "hostler", "NODE", "bios1", "/srv/fleet", lab.Repo, "/backup/", dir+"/").Replace(c.args)
+	if rest, ok := strings.CutPrefix(args, "make "); ok {
+		target, _, _ := strings.Cut(rest, " ")
 		if !strings.Contains(read(t, "Makefile"), "\n"+target+":") {
 			t.Errorf("%s:%d: the Makefile has no target %q", c.doc, c.line, target)
 		}
@@ -93,7 +103,7 @@ func (c command) check(t *testing.T, bin, dir string) {
 		c.checkFlags(t, bin, args)
 		return
 	}
-	out, err := shell(t, bin, dir, args)
+	out, err := shell(t, lab, bin, dir, args)
 	if err != nil {
 		t.Errorf("%s:%d: %s: %v\n%s", c.doc, c.line, c.args, err, out)
 		return
@@ -103,13 +113,13 @@ func (c command) check(t *testing.T, bin, dir string) {
 	}
 }
 
-func shell(t *testing.T, bin, dir, line string) (string, error) {
+func shell(t *testing.T, lab *examples.Lab, bin, dir, line string) (string, error) {
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "bash", "-c", line)
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"), "NO_COLOR=1", "COLUMNS=120",
-		"HOSTLER_SOCKET="+filepath.Join(bin, "no-server.sock"))
+		"HOSTLER_SOCKET="+filepath.Join(lab.State, "admin.sock"))
 	out, err := cmd.CombinedOutput()
 	return string(out), err
 }
@@ -140,7 +150,8 @@ func (c command) checkFlags(t *testing.T, bin, args string) {
 			t.Errorf("%s:%d: there is no command %q: -help says %q", c.doc, c.line, m[1], help)
 			continue
 		}
-		for _, word := range strings.Fields(m[2]) {
+		options, _, _ := strings.Cut(m[2], "#")
+		for _, word := range strings.Fields(options) {
 			if !strings.HasPrefix(word, "-") {
 				continue
 			}
@@ -153,12 +164,13 @@ func (c command) checkFlags(t *testing.T, bin, args string) {
 }
 
 func TestCommandSyntax(t *testing.T) {
-	text := "```console\n$ hostler version\nv1\n...\n$ hostler plan\n```\n\n<!-- not run: needs machines -->\n```console\n$ hostler serve -interface=eth1 .\n```\n```hcl\n$ no\n```\n"
+	text := "```console\n$ hostler version\nv1\n...\n$ hostler plan\n```\n\n<!-- not run: needs machines -->\n```console\n$ hostler serve -interface=eth1 .\n```\n```hcl\n$ no\n```\n```sh\nmake demo # x\n```\n"
 	got := commands("x.md", text)
 	want := []command{
 		{doc: "x.md", line: 2, args: "hostler version", output: []string{"v1", "..."}},
 		{doc: "x.md", line: 5, args: "hostler plan"},
 		{doc: "x.md", line: 10, args: "hostler serve -interface=eth1 .", notRun: true},
+		{doc: "x.md", line: 16, args: "make demo # x"},
 	}
 	if d := cmp.Diff(want, got, cmp.AllowUnexported(command{})); d != "" {
 		t.Errorf("commands of a document (-want +got):\n%s", d)

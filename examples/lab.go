@@ -216,7 +216,7 @@ func (l *Lab) Boot(ctx context.Context, name string) (*vm.Guest, error) {
 }
 
 // secret is the boot's id, a ULID, and its token: the one part of a command line that cannot be known beforehand.
-var secret = regexp.MustCompile(`hostler\.boot=[0-9A-HJKMNP-TV-Z]{26}\.[a-z2-7]{26}( |$)`)
+var secret = regexp.MustCompile(`hostler\.boot=[0-9A-HJKMNP-TV-Z]{26}\.[A-Z2-7]{26}( |$)`)
 
 // CheckCommandLine waits until the machine's kernel has said on its serial port what it was told, and compares that
 // with testdata/lab-command-lines.txt for the commits, of which one must be right: which one, is the result.

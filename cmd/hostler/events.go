@@ -12,19 +12,21 @@ import (
 
 // follow prints every event as it happens, of one machine or of all, until ctx or the server ends.
 func (env *environment) follow(ctx context.Context, c *admin.Client, machine string) int {
-	starts := map[fact.MAC]time.Time{}
+	type boot struct {
+		id    fact.BootID
+		start time.Time
+	}
+	boots := map[fact.MAC]boot{}
 	err := c.Follow(ctx, func() { fmt.Fprintln(env.stderr, "Following boots; Ctrl-C ends it.") }, func(e fact.Event) {
 		if machine != "" && !ofMachine(e, machine) {
 			return
 		}
-		if e.Stage == fact.StageDiscover && (starts[e.MAC].IsZero() || e.Time.Sub(starts[e.MAC]) > time.Minute) {
-			starts[e.MAC] = e.Time
+		b, seen := boots[e.MAC]
+		if !seen || e.Boot != "" && e.Boot != b.id {
+			b = boot{e.Boot, e.Time}
+			boots[e.MAC] = b
 		}
-		start := starts[e.MAC]
-		if start.IsZero() {
-			start = e.Time
-		}
-		fmt.Fprintf(env.stdout, "%s  %s\n", machineOf(e), eventLine(e, start))
+		fmt.Fprintf(env.stdout, "%s  %s\n", machineOf(e), eventLine(e, b.start))
 	})
 	if err != nil && ctx.Err() == nil {
 		return env.serverError(err)

@@ -75,7 +75,7 @@ func change(ctx context.Context, lab *examples.Lab) error {
 	if err := lab.Edit("hugepages = 64", "hugepages = 128"); err != nil {
 		return err
 	}
-	if err := show(ctx, lab, "plan"); err != nil {
+	if err := show(ctx, lab, "plan", "-var", "files="+lab.Files); err != nil {
 		return err
 	}
 	start := time.Now()

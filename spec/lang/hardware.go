@@ -1,8 +1,11 @@
 package lang
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"math/big"
+	"net/netip"
 	"strings"
 
 	"github.com/zclconf/go-cty/cty"
@@ -101,4 +104,30 @@ func normUUID(s string) (string, error) {
 		return "", errors.New("a UUID of only zeros or only f is what firmware reports when none was set")
 	}
 	return t[:8] + "-" + t[8:12] + "-" + t[12:16] + "-" + t[16:20] + "-" + t[20:], nil
+}
+
+// eui64 gives the address that a machine with the MAC gives itself in a /64 (RFC 4291 appendix A).
+func eui64(mac, prefix string) (string, error) {
+	m, err := fact.ParseMAC(mac)
+	if err != nil {
+		return "", err
+	}
+	p, err := parsePrefix(prefix)
+	if err != nil || p.Addr().Is4() || p.Bits() > 64 {
+		return "", orErr(err, fmt.Sprintf("%q is not an IPv6 prefix of at most 64 bits", prefix))
+	}
+	b := p.Addr().As16()
+	copy(b[8:], []byte{m[0] ^ 2, m[1], m[2], 0xff, 0xfe, m[3], m[4], m[5]})
+	return netip.AddrFrom16(b).String(), nil
+}
+
+// macAdd counts up from a MAC.
+func macAdd(m fact.MAC, n *big.Int) (fact.MAC, error) {
+	v := new(big.Int).SetUint64(uint64(binary.BigEndian.Uint16(m[:2]))<<32 | uint64(binary.BigEndian.Uint32(m[2:])))
+	v.Add(v, n)
+	if v.Sign() < 0 || v.BitLen() > 48 {
+		return fact.MAC{}, fmt.Errorf("%s plus %s is not a MAC address", m, n)
+	}
+	v.FillBytes(m[:])
+	return m, nil
 }

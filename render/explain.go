@@ -31,7 +31,7 @@ func (s *Snapshot) Explain(node fact.NodeName, path string) []Explanation {
 	for _, l := range overlay(s.profileAt(n.Profile).leaves, s.nodeLeaves(n)) {
 		e := Explanation{Path: l.path, Value: l.String(), Steps: steps[l.path]}
 		if e.Steps == nil && l.place != nil {
-			e.Steps = []spec.Step{{Layer: cmp.Or(l.layer, "node."+string(n.Name)), Action: spec.Set, Value: e.Value, Place: *l.place}}
+			e.Steps = []spec.Step{{Layer: cmp.Or(l.layer, n.Address), Action: spec.Set, Value: e.Value, Place: *l.place}}
 		}
 		rows[l.path] = e
 	}
@@ -50,7 +50,7 @@ func (s *Snapshot) Explain(node fact.NodeName, path string) []Explanation {
 
 func (s *Snapshot) explainAddress(n *spec.Node) Explanation {
 	ifc := bootPort(n)
-	step := spec.Step{Layer: "node." + string(n.Name), Action: spec.Set, Place: ifc.Place}
+	step := spec.Step{Layer: n.Address, Action: spec.Set, Place: ifc.Place}
 	e := Explanation{Path: "address"}
 	if ifc.Addr.IsValid() {
 		e.Value, step.Value = ifc.Addr.String(), ifc.Addr.String()
@@ -80,7 +80,7 @@ func (s *Snapshot) explainLoader(n *spec.Node, steps []spec.Step) Explanation {
 		e.Value = l.Name
 		if st.Loader == "" {
 			e.Steps = []spec.Step{
-				{Layer: "node." + string(n.Name), Action: spec.Set, Value: "firmware = " + n.Firmware, Place: n.Place},
+				{Layer: n.Address, Action: spec.Set, Value: "firmware = " + n.Firmware, Place: n.Place},
 				{Layer: why, Action: spec.Set, Value: l.Name, Place: l.Place}}
 		}
 		return e

@@ -261,7 +261,7 @@ func (s *Snapshot) nodeLeaves(n *spec.Node) leaves {
 // ownLeaves are the settings that a node lays over its profile's.
 func ownLeaves(n *spec.Node) leaves {
 	ls := settingsLeaves(n.Own, true)
-	layer := "node." + string(n.Name)
+	layer := n.Address
 	for i := range ls {
 		ls[i].layer = layer
 		if t := trace(n.Trace, ls[i].path); t != nil {

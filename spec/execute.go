@@ -56,7 +56,16 @@ func (f *Fleet) templateSubnet(name string) map[string]any {
 		return map[string]any{"name": name}
 	}
 	s := &f.Subnets[i]
-	return map[string]any{"name": name, "cidr": s.CIDR.String(), "gateway": addrText(s.Gateway), "vlan": s.VLAN}
+	return map[string]any{"name": name, "cidr": s.CIDR.String(), "gateway": addrText(s.Gateway), "vlan": s.VLAN,
+		"relays": addrTexts(s.Relays), "boot_servers": addrTexts(s.BootServers)}
+}
+
+func addrTexts(as []netip.Addr) []any {
+	texts := make([]any, len(as))
+	for i, a := range as {
+		texts[i] = a.String()
+	}
+	return texts
 }
 
 func addrText(a netip.Addr) string {

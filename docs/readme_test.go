@@ -91,7 +91,7 @@ func TestCommandsInDocuments(t *testing.T) {
 func (c command) check(t *testing.T, lab *examples.Lab, bin, dir string) {
 	t.Helper()
 	// What a reader has under these names, the lab has under others.
-	args := strings.NewReplacer("go run ./cmd/hostler", "hostler", "NODE", "bios1", "/srv/fleet", lab.Repo, "/backup/", dir+"/").Replace(c.args)
+	args := strings.NewReplacer("go run ./cmd/hostler", "hostler", "boots c007", "boots bios1", "/srv/fleet", lab.Repo, "/backup/", dir+"/").Replace(c.args)
 	if rest, ok := strings.CutPrefix(args, "make "); ok {
 		target, _, _ := strings.Cut(rest, " ")
 		if !strings.Contains(read(t, "Makefile"), "\n"+target+":") {

@@ -145,5 +145,5 @@ func (b *body) only(typ string) *body {
 	return nil
 }
 
-// exprAt is where an attribute's value stands.
+// at is where the value of an attribute stands.
 func (a *attr) at() hcl.Range { return a.expr.Range() }

@@ -102,7 +102,8 @@ func TestTemplateKinds(t *testing.T) {
 	}
 }
 
-// TestTemplatesEnd executes templates that would run for hours or fill the memory. Each must end at once.
+// TestTemplatesEnd executes templates that would run for hours or fill the memory. Each must end; a minute leaves room for the race
+// detector on a busy machine.
 func TestTemplatesEnd(t *testing.T) {
 	steps, output, work := errSteps.Error(), errOutput.Error(), errWork.Error()
 	loop := strings.Repeat(`{{range 1000}}`, 5) + strings.Repeat(`{{end}}`, 5)
@@ -129,7 +130,7 @@ func TestTemplatesEnd(t *testing.T) {
 			if d := cmp.Diff(c.want, got); d != "" {
 				t.Errorf("%.2000s", d)
 			}
-			if took := time.Since(start); took > 5*time.Second {
+			if took := time.Since(start); took > time.Minute {
 				t.Errorf("it took %s", took)
 			}
 		})

@@ -104,6 +104,10 @@ func (g *gate) try(k *kind) (spec.Diagnostic, bool) {
 	if k.count > 1 {
 		d.Detail += fmt.Sprintf(" The same holds for %d more nodes that differ from it only in name and addresses.", k.count-1)
 	}
+	if s := g.new.Fleet().Effective(n); s.Script != "" {
+		d.Severity = spec.Warning
+		d.Detail += fmt.Sprintf(" Its script is template.%s, of which the simulation may not know every command.", s.Script)
+	}
 	if g.old != nil {
 		if _, before := fails(g.old, n); before == reason {
 			d.Severity = spec.Warning

@@ -1,6 +1,7 @@
 package bootsim
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"testing"
 
@@ -101,5 +102,19 @@ func BenchmarkGate(b *testing.B) {
 		if ds := Gate(nil, s, nil); ds != nil {
 			b.Fatal(ds)
 		}
+	}
+}
+
+// TestGateOfTemplates: an author's own script may do what the simulation cannot; that must not keep a commit from machines.
+func TestGateOfTemplates(t *testing.T) {
+	const source = "#!ipxe\nmenu Choose\n"
+	f := lab()
+	f.Templates = []spec.Template{{Name: "own", Kind: "ipxe", Engine: "gotmpl", Source: source, File: "own.gotmpl"}}
+	f.Nodes[1].Own = &spec.Settings{Script: "own"}
+	f.Nodes[1].Texts = []spec.NodeText{{Template: "own", Digest: fact.Digest(fmt.Sprintf("%x", sha256.Sum256([]byte(source)))), Size: len(source)}}
+	want := []string{"warning would-not-boot: node.uefi1, started as x86_64-uefi, would not boot: iPXE: menu: command not found." +
+		" Its script is template.own, of which the simulation may not know every command."}
+	if d := cmp.Diff(want, gateLines(nil, snapshot(t, f))); d != "" {
+		t.Errorf("-want +got:\n%s", d)
 	}
 }

@@ -117,8 +117,9 @@ type script struct {
 	next   int  // line
 	jumped bool // by the last command, which leaves its line
 	echoed string
-	failed string // the first step that failed
-	kernel []string
+	failed string   // the first step that failed
+	kernel []string // its name, and its arguments
+	vars   map[string]string
 	done   bool
 	reason string
 }
@@ -168,17 +169,15 @@ func (s *script) command(words []string) bool {
 	}
 	switch name, rest := args[0], args[1:]; name {
 	case "echo", "prompt":
-		if s.echoed == "" {
-			s.echoed = strings.TrimPrefix(strings.Join(rest, " "), "hostler: ")
-		}
-		s.w.row("-", "iPXE echo", "%s", strings.Join(rest, " "))
+		s.echo(rest)
 	case "kernel", "imgselect", "imgload":
 		return s.load(rest, true)
 	case "initrd", "module", "imgfetch":
 		return s.load(rest, false)
-	case "imgfree", "imgstat", "clear":
-	case "set":
-		return len(rest) > 0
+	case "imgargs":
+		return s.arguments(rest)
+	case "set", "clear":
+		return s.set(rest)
 	case "isset":
 		return len(rest) == 1 && rest[0] != ""
 	case "iseq":
@@ -187,18 +186,62 @@ func (s *script) command(words []string) bool {
 		return s.jump(rest)
 	case "sleep":
 		return s.sleep(rest)
-	case "boot":
+	case "boot", "imgexec":
 		return s.boot(rest)
 	case "chain":
 		return s.chain(rest)
+	default:
+		return s.leave(name)
+	}
+	return true
+}
+
+// leave runs the commands that end a script, or change nothing that a boot depends on here.
+func (s *script) leave(name string) bool {
+	switch name {
 	case "sanboot":
 		s.finish("boots from disk: iPXE hands over to drive 0x80")
 	case "exit":
 		s.finish("leaves the network: firmware goes on to its next boot entry")
+	case "reboot", "poweroff", "shell":
+		s.finish("the script ends with " + name)
+	case "imgfree", "imgstat", "imgtrust", "imgverify", "imgmem", "ifopen", "ifclose", "ifstat", "ifconf", "iflinkwait", "dhcp",
+		"route", "console", "colour", "cpair", "cpuid", "sync", "time", "ntp", "show", "params", "param", "ping", "nslookup":
 	default:
 		s.fail("iPXE: " + name + ": command not found")
 		return false
 	}
+	return true
+}
+
+func (s *script) echo(args []string) {
+	text := strings.Join(args, " ")
+	if s.echoed == "" {
+		s.echoed = strings.TrimPrefix(text, "hostler: ")
+	}
+	s.w.row("-", "iPXE echo", "%s", text)
+}
+
+// set stores a setting: set NAME[:TYPE] VALUE..., or removes it.
+func (s *script) set(args []string) bool {
+	if len(args) == 0 {
+		return false
+	}
+	name, _, _ := strings.Cut(args[0], ":")
+	if s.vars == nil {
+		s.vars = map[string]string{}
+	}
+	s.vars[name] = strings.Join(args[1:], " ")
+	return true
+}
+
+// arguments replaces what the kernel is told: imgargs NAME ARGUMENT...
+func (s *script) arguments(args []string) bool {
+	if len(args) == 0 || s.kernel == nil || s.kernel[0] != args[0] {
+		s.fail("iPXE: imgargs: no such image")
+		return false
+	}
+	s.kernel = append([]string{}, args...)
 	return true
 }
 
@@ -278,7 +321,7 @@ func (s *script) load(args []string, kernel bool) bool {
 
 // boot starts the kernel. iPXE puts the image's name before the arguments of a UEFI kernel (src/image/efi_image.c).
 func (s *script) boot(args []string) bool {
-	if s.kernel == nil || len(args) > 0 {
+	if s.kernel == nil || len(args) > 0 && args[0] != s.kernel[0] {
 		s.fail("iPXE: boot: no image is loaded")
 		return false
 	}
@@ -340,6 +383,10 @@ func (s *script) expand(word string) string {
 }
 
 func (s *script) setting(name string) string {
+	bare, _, _ := strings.Cut(name, ":")
+	if v, ok := s.vars[bare]; ok {
+		return v
+	}
 	m := s.w.machine
 	switch name {
 	case "platform":

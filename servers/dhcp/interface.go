@@ -94,6 +94,11 @@ func (a *attachment) unicast(dst net.HardwareAddr, src, to netip.AddrPort, paylo
 		return err
 	}
 	_, err = raw.WriteTo(frame(a.ifi.HardwareAddr, dst, src, to, payload), &packet.Addr{HardwareAddr: dst})
+	if err == nil {
+		a.mu.Lock()
+		a.rawErr, a.told = nil, false // it may have failed while the link was down
+		a.mu.Unlock()
+	}
 	return err
 }
 

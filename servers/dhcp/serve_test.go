@@ -274,6 +274,21 @@ func TestWithoutRawSockets(t *testing.T) {
 	s.wait(t, "one line", func() bool { return strings.Count(s.log.String(), "are broadcast") == 1 })
 }
 
+// TestUnicastRecovers forgets that a frame could not be sent once the next one can.
+func TestUnicastRecovers(t *testing.T) {
+	seg := newSegment(t, "10.77.0.1/24")
+	s := serve(t, nil, seg.server)
+	s.attached(seg.server).noUnicast(unix.ENETDOWN)
+	if got, want := s.State().Interfaces[0].Broadcasting, "network is down"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	seg.raw(t).ask(wirePacket{xid: 1, mac: n1, options: message(fact.Discover)})
+	s.waitEvent(t, 1, "DHCP Offer")
+	if got := s.State().Interfaces[0].Broadcasting; got != "" {
+		t.Errorf("still %q", got)
+	}
+}
+
 // withoutNetRaw runs f on a thread that lost the capability.
 func withoutNetRaw(t *testing.T, f func()) {
 	done := make(chan error)

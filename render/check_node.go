@@ -20,7 +20,7 @@ func (s *Snapshot) checkNodes(r *report) {
 	lengths := make([]int, len(s.fleet.Profiles))
 	for i := range s.fleet.Profiles {
 		t := target{settings: s.fleet.Profiles[i].Settings, image: s.image(i)}
-		lengths[i] = printedLength(s.cmdline(&t))
+		lengths[i] = s.lead(t.image) + printedLength(s.cmdline(&t))
 	}
 	executed := map[string]bool{}
 	for i := range s.fleet.Nodes {
@@ -48,6 +48,20 @@ func printedLength(t fact.Text) int {
 	return len(t.Fill(func(fact.Late, string) string { return strings.Repeat("x", lateLength) }))
 }
 
+// lead is how much stands on the command line before the arguments: the names that iPXE gives the kernel, under UEFI, and
+// its initrds.
+func (s *Snapshot) lead(m *spec.Image) int {
+	if m == nil {
+		return 0
+	}
+	n := len("kernel ")
+	_, initrds := s.bootFiles(m)
+	for i := range initrds {
+		n += len("initrd=" + initrdName(i) + " ")
+	}
+	return n
+}
+
 // checkCmdline measures the command line: what the kernel does not keep, it silently cuts off. Most nodes are
 // cleared by the sum of their profile's and their own part.
 func (s *Snapshot) checkCmdline(r *report, n *spec.Node, shared int) {
@@ -64,7 +78,7 @@ func (s *Snapshot) checkCmdline(r *report, n *spec.Node, shared int) {
 		return
 	}
 	t := s.targetOf(n)
-	if length := printedLength(s.cmdline(&t)); length > maxCmdline {
+	if length := s.lead(t.image) + printedLength(s.cmdline(&t)); length > maxCmdline {
 		r.add(fmt.Sprint(n.Profile), nodeMistake(n, spec.Error, "kernel-args-length", "Kernel command line is too long",
 			"The command line of %s has %d bytes; kernels keep %d and drop the rest.", n.Address, length, maxCmdline))
 	}

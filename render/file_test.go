@@ -6,6 +6,7 @@ import (
 
 	"hostler/render"
 	"hostler/render/fact"
+	"hostler/spec"
 )
 
 // FuzzFile: a name from the network finds one of the names of the tree, or nothing; what is generated is for the
@@ -114,5 +115,27 @@ func TestDiffOfNothing(t *testing.T) {
 	}
 	if n := len(render.Diff(nil, s)); n != len(s.Fleet().Nodes)+len(s.Fleet().Subnets)+len(s.Fleet().Loaders)+len(s.Fleet().Images) {
 		t.Errorf("%d subjects", n)
+	}
+}
+
+// TestCmdlineLimit: the longest command line that kernels keep is rendered, one byte more is refused.
+func TestCmdlineLimit(t *testing.T) {
+	render1 := func(length int) (*render.Snapshot, spec.Diagnostics) {
+		f := bigFleet(t, 1)
+		f.Nodes[0].Own.KernelArgs[0].Values = []fact.Text{fact.Text(strings.Repeat("x", length))}
+		return render.Render(f, observe(f, ""), render.Assignments{})
+	}
+	s, ds := render1(1)
+	if s == nil {
+		t.Fatal(ds)
+	}
+	n, _ := s.Node("c000000")
+	used := len("kernel initrd=initrd ") + len(n.KernelArgs) - len("<boot>") + 64 // the room kept for a boot and its token
+	if s, ds := render1(1 + 2047 - used); s == nil {
+		t.Errorf("2047 bytes are refused: %v", ds)
+	}
+	_, ds = render1(1 + 2048 - used)
+	if want := "Kernel command line is too long: The command line of node.c000000 has 2048 bytes; kernels keep 2047 and drop the rest."; !strings.HasSuffix(ds.Error(), want) {
+		t.Errorf("%v, want %s", ds, want)
 	}
 }

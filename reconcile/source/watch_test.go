@@ -132,6 +132,26 @@ func TestWatchSwappedLink(t *testing.T) {
 	w.awaitChange(start)
 }
 
+// The link that is swapped lies further up: the source is a folder below it.
+func TestWatchSwappedLinkAbove(t *testing.T) {
+	base := t.TempDir()
+	for i := range 3 {
+		writeFile(t, fmt.Sprintf("%s/v%d/repo/spec/a.boot.hcl", base, i), fmt.Sprint(i))
+	}
+	link := base + "/current"
+	if err := os.Symlink("v0", link); err != nil {
+		t.Fatal(err)
+	}
+	w := startWatch(t, open(t, Options{Location: link + "/repo", Path: "spec"}))
+	for i := 1; i < 3; i++ {
+		start := time.Now()
+		if err := errors.Join(os.Symlink(fmt.Sprintf("v%d", i), link+".new"), os.Rename(link+".new", link)); err != nil {
+			t.Fatal(err)
+		}
+		w.awaitChange(start)
+	}
+}
+
 func TestWatchConfigMap(t *testing.T) {
 	dir := t.TempDir()
 	writeFile(t, dir+"/..v0/a.boot.hcl", "0")

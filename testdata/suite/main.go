@@ -38,7 +38,7 @@ type pkg struct {
 }
 
 func run(ctx context.Context, fuzz time.Duration, onlyFuzz bool) int {
-	s := &suite{ctx: ctx, out: os.Stdout, failed: map[string]bool{}, output: map[string][]string{}}
+	s := newSuite(ctx, os.Stdout)
 	pkgs, err := list(ctx)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "listing packages:", err)
@@ -65,6 +65,11 @@ func run(ctx context.Context, fuzz time.Duration, onlyFuzz bool) int {
 			}
 		}
 	}
+	return s.result()
+}
+
+// result prints the one line of counts. Nothing but passed tests, and at least one, is a success.
+func (s *suite) result() int {
 	fmt.Fprintf(s.out, "%d passed, %d failed, %d skipped\n", s.pass, s.fail, s.skip)
 	if s.fail > 0 || s.skip > 0 || s.pass == 0 {
 		return 1
@@ -73,7 +78,7 @@ func run(ctx context.Context, fuzz time.Duration, onlyFuzz bool) int {
 }
 
 func list(ctx context.Context) ([]pkg, error) {
-	cmd := exec.CommandContext(ctx, "go", "list", "-json=ImportPath,Dir,TestGoFiles,XTestGoFiles", "./...")
+	cmd := exec.CommandContext(ctx, "go", "list", "-json=ImportPath,Dir,TestGoFiles,XTestGoFiles", "./...", "./testdata/suite")
 	cmd.Stderr = os.Stderr
 	out, err := cmd.Output()
 	if err != nil {
@@ -115,6 +120,10 @@ type suite struct {
 	output           map[string][]string // what a running test, a package or a build printed
 }
 
+func newSuite(ctx context.Context, out io.Writer) *suite {
+	return &suite{ctx: ctx, out: out, failed: map[string]bool{}, output: map[string][]string{}}
+}
+
 // event is a line of go test -json; see go doc test2json.
 type event struct {
 	Action     string
@@ -140,7 +149,15 @@ func (s *suite) test(args ...string) {
 		s.broken(args, err)
 		return
 	}
-	lines := bufio.NewReader(stdout)
+	s.read(stdout)
+	if err := cmd.Wait(); err != nil && s.fail == before {
+		s.broken(args, err)
+	}
+}
+
+// read counts what go test -json says, to its end.
+func (s *suite) read(r io.Reader) {
+	lines := bufio.NewReader(r)
 	for {
 		line, readErr := lines.ReadBytes('\n')
 		var e event
@@ -150,11 +167,8 @@ func (s *suite) test(args ...string) {
 			s.out.Write(line)
 		}
 		if readErr != nil {
-			break
+			return
 		}
-	}
-	if err := cmd.Wait(); err != nil && s.fail == before {
-		s.broken(args, err)
 	}
 }
 

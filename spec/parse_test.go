@@ -206,7 +206,7 @@ func FuzzParse(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, text string, isJSON bool) {
 		if len(text) > 10_000 || len(loop.FindAllString(text, 3)) > 2 {
-			t.Skip() // expressions are not bounded in time; the child process that evaluates them is
+			return // expressions are not bounded in time; the child process that evaluates them is
 		}
 		name := "a.boot.hcl"
 		if isJSON {

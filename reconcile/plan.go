@@ -25,7 +25,7 @@ type Plan struct {
 	Remove   int                  `json:"remove"`
 	Others   int                  `json:"others"` // changed subjects that are not nodes
 	Impact   map[render.Class]int `json:"impact"` // nodes by their worst class
-	Digest   fact.Digest          `json:"digest"` // over everything above but the revisions
+	Digest   fact.Digest          `json:"digest"` // over everything above but the revisions, each node's own values included
 }
 
 // PlanGroup is one distinct change and the nodes that it happens to.
@@ -36,6 +36,8 @@ type PlanGroup struct {
 	Deltas  []Delta         `json:"deltas,omitempty"`
 	Causes  []Cause         `json:"causes,omitempty"`
 	Nodes   []fact.NodeName `json:"nodes,omitempty"`
+
+	shape string // what it has in common with groups that differ in their values only
 }
 
 // Delta is one setting that changes. PerNode values differ from node to node; Old and New are the first node's.
@@ -77,7 +79,8 @@ func danger(c render.Class) int { return slices.Index(classesByDanger, c) }
 func NewPlan(old, new *render.Snapshot, leases []fact.Lease) *Plan {
 	p := &Plan{Impact: map[render.Class]int{}}
 	groups := map[string]*PlanGroup{}
-	changes := render.Diff(old, new)
+	all := render.Diff(old, new)
+	changes := all
 	for len(changes) > 0 {
 		n := 1
 		for n < len(changes) && changes[n].Subject == changes[0].Subject {
@@ -89,13 +92,11 @@ func NewPlan(old, new *render.Snapshot, leases []fact.Lease) *Plan {
 		changes = changes[n:]
 	}
 	p.addOrphans(groups, old, new, leases)
-	for _, g := range groups {
-		p.Groups = append(p.Groups, *g)
-	}
+	p.Groups = fold(groups)
 	slices.SortFunc(p.Groups, func(a, b PlanGroup) int {
 		return cmp.Or(danger(b.Class)-danger(a.Class), len(b.Nodes)-len(a.Nodes), strings.Compare(a.sortKey(), b.sortKey()))
 	})
-	p.Digest = p.digest()
+	p.Digest = p.digest(all)
 	return p
 }
 
@@ -120,7 +121,7 @@ func (g PlanGroup) sortKey() string {
 func (p *Plan) add(groups map[string]*PlanGroup, changes []render.Change) {
 	first := changes[0]
 	g := PlanGroup{Action: first.Action, Class: render.ClassNone}
-	key := strings.Builder{}
+	var key, shape strings.Builder
 	for _, c := range changes {
 		if danger(c.Class) > danger(g.Class) {
 			g.Class = c.Class
@@ -135,7 +136,8 @@ func (p *Plan) add(groups map[string]*PlanGroup, changes []render.Change) {
 		if d.PerNode {
 			d.Old, d.New = "", ""
 		}
-		fmt.Fprintf(&key, "%q %q %q %s %s:%d %s\n", d.Path, d.Old, d.New, layerKind(c), c.Cause.File, c.Cause.Line, c.Cause.Table)
+		fmt.Fprintf(&shape, "%q %s %s:%d %s\n", d.Path, layerKind(c), c.Cause.File, c.Cause.Line, c.Cause.Table)
+		fmt.Fprintf(&key, "%q %q\n", d.Old, d.New)
 		g.addCause(c)
 	}
 	if first.Node == "" {
@@ -153,7 +155,8 @@ func (p *Plan) add(groups map[string]*PlanGroup, changes []render.Change) {
 	default:
 		p.Change++
 	}
-	k := g.Action + " " + string(g.Class) + "\n" + key.String()
+	g.shape = g.Action + " " + string(g.Class) + "\n" + shape.String()
+	k := g.shape + key.String()
 	if have := groups[k]; have != nil {
 		have.Nodes = append(have.Nodes, first.Node)
 		have.countRows(g.Causes)
@@ -165,7 +168,7 @@ func (p *Plan) add(groups map[string]*PlanGroup, changes []render.Change) {
 
 // ownPath reports whether a value is a node's own, so that equal changes differ in it.
 func ownPath(path string) bool {
-	return path == "address" || path == "mac" || path == "name" || path == "hostname" || path == "uuid" ||
+	return path == "address" || strings.HasPrefix(path, "text.") || path == "mac" || path == "name" || path == "hostname" || path == "uuid" ||
 		strings.HasPrefix(path, "interface.") || strings.HasPrefix(path, "ids.")
 }
 
@@ -241,12 +244,18 @@ func covered(ranges []fact.Range, a netip.Addr) bool {
 	return slices.ContainsFunc(ranges, func(r fact.Range) bool { return r.Contains(a) })
 }
 
-// digest is stable: the same change gives the same digest whenever and wherever it is planned.
-func (p *Plan) digest() fact.Digest {
+// digest is stable: the same change gives the same digest whenever and wherever it is planned. A group shows the values of its
+// first node only, so that the changes themselves belong to it.
+func (p *Plan) digest(changes []render.Change) fact.Digest {
 	text, err := json.Marshal(p.Groups)
 	if err != nil {
 		panic("reconcile: a plan that cannot be written as JSON: " + err.Error())
 	}
-	sum := sha256.Sum256(text)
-	return fact.Digest(hex.EncodeToString(sum[:]))
+	h := sha256.New()
+	h.Write(text)
+	for i := range changes {
+		c := &changes[i]
+		fmt.Fprintf(h, "%q %q %q %q %q\n", c.Action, c.Subject, c.Path, c.Old, c.New)
+	}
+	return fact.Digest(hex.EncodeToString(h.Sum(nil)))
 }

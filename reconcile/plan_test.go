@@ -52,8 +52,14 @@ node "all" {
   mac      = each.value.mac
   address  = each.value.address == "" ? null : each.value.address
   groups   = [group.compute]
+  config   = template.seed
+}
+template "seed" {
+  source = "seed.gotmpl"
 }
 `
+
+const planTemplate = "# A seed.\n{{ .self.name }} of {{ .self.subnet.name }} at {{ .self.address }}\n"
 
 const planTable = `name,mac,address
 c1,52:54:00:00:00:01,10.77.0.11
@@ -67,6 +73,7 @@ func planSnapshot(t *testing.T, replace ...string) *render.Snapshot {
 	r := strings.NewReplacer(replace...)
 	f, ds := spec.Parse(spec.Input{Files: fstest.MapFS{
 		"fleet.boot.hcl": {Data: []byte(r.Replace(planSpec))}, "machines.csv": {Data: []byte(r.Replace(planTable))},
+		"seed.gotmpl": {Data: []byte(r.Replace(planTemplate))},
 	}})
 	if ds.HasErrors() {
 		t.Fatal(ds)
@@ -121,7 +128,7 @@ func TestPlan(t *testing.T) {
 		},
 		{
 			name: "addresses are each node's own", replace: []string{"10.77.0.11\n", "10.77.0.21\n", "10.77.0.12\n", "10.77.0.22\n"},
-			want: "~ address [c1 c2] address=10.77.0.11->10.77.0.21 because node machines.csv:2 and 1 rows\n0 to add, 2 to change, 0 to remove",
+			want: "~ address [c1 c2] address=10.77.0.11->10.77.0.21 text.seed=sha256:cd2c2bdbd40e->sha256:d8b732d7f1a2 because node machines.csv:2 and 1 rows\n0 to add, 2 to change, 0 to remove",
 		},
 		{
 			name: "a lease that no pool holds any more", replace: []string{"10.77.0.199", "10.77.0.150"},
@@ -129,6 +136,20 @@ func TestPlan(t *testing.T) {
 			want: "! orphan subnet.lab[] lease=10.77.0.160->\n" +
 				"~ address subnet.lab[] pool.boot.range=10.77.0.100-10.77.0.199->10.77.0.100-10.77.0.150 because subnet.lab fleet.boot.hcl:27\n" +
 				"0 to add, 0 to change, 0 to remove",
+		},
+		{
+			name: "one change of a template is one group of nodes", replace: []string{" of {{ .self.subnet.name }}", ""},
+			want: "~ next-boot [c1 c2 c3] text.seed=sha256:cd2c2bdbd40e->sha256:c2dca08d4de8 because template.seed seed.gotmpl:2\n0 to add, 3 to change, 0 to remove",
+		},
+		{
+			name: "what a text is made from explains it", replace: []string{"10.77.0.12\n", "10.77.0.13\n"},
+			want: "~ address [c2] address=10.77.0.12->10.77.0.13 text.seed=sha256:6b124b92b36a->sha256:1aca21eeedf1 because node machines.csv:3\n0 to add, 1 to change, 0 to remove",
+		},
+		{
+			name: "of a few machines each value is shown, and the layer that it comes from", replace: []string{"hugepages = 64 }", "hugepages = 64, host = self.name }"},
+			want: "~ next-boot [c1] kernel_args.host=->c1 because group.compute fleet.boot.hcl:19\n" +
+				"~ next-boot [c2] kernel_args.host=->c2 because group.compute fleet.boot.hcl:19\n" +
+				"~ next-boot [c3] kernel_args.host=->c3 because group.compute fleet.boot.hcl:19\n0 to add, 3 to change, 0 to remove",
 		},
 		{
 			name: "another card under the same name", replace: []string{"52:54:00:00:00:01", "52:54:00:00:00:0a"},
@@ -148,6 +169,40 @@ func TestPlan(t *testing.T) {
 				t.Errorf("planned again, the digest is %s, not %s", again.Digest, p.Digest)
 			}
 		})
+	}
+}
+
+// TestPlanOfManyOwnValues holds that what changes for many machines at once is one change, also when each gets a value of its own.
+func TestPlanOfManyOwnValues(t *testing.T) {
+	var rows strings.Builder
+	for i := 4; i <= 9; i++ {
+		fmt.Fprintf(&rows, "c%d,52:54:00:00:00:%02d,\n", i, i)
+	}
+	table := []string{"c3,52:54:00:00:00:03,\n", "c3,52:54:00:00:00:03,\n" + rows.String()}
+	old := planSnapshot(t, append(table, "hugepages = 64 }", "hugepages = 64, host = self.name }")...)
+	new := planSnapshot(t, append(table, "hugepages = 64 }", "hugepages = 64, host = \"x-${self.name}\" }")...)
+	want := "~ next-boot [c1 c2 c3 c4 c5 c6 c7 c8 c9] kernel_args.host=c1->x-c1 because group.compute fleet.boot.hcl:19\n0 to add, 9 to change, 0 to remove"
+	p := NewPlan(old, new, nil)
+	if diff := cmp.Diff(want, summary(p)); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+	if d := p.Groups[0].Deltas[0]; !d.PerNode {
+		t.Errorf("the values are not marked as each node's own: %+v", d)
+	}
+}
+
+// TestPlanDigest holds that two plans that differ for any machine have two digests, also where a group shows one machine's values.
+func TestPlanDigest(t *testing.T) {
+	old := planSnapshot(t)
+	moved := func(c2 string) *Plan {
+		return NewPlan(old, planSnapshot(t, "10.77.0.11\n", "10.77.0.21\n", "10.77.0.12\n", c2+"\n"), nil)
+	}
+	a, b := moved("10.77.0.22"), moved("10.77.0.23")
+	if diff := cmp.Diff(summary(a), summary(b)); diff != "" {
+		t.Fatalf("the plans were to look alike:\n%s", diff)
+	}
+	if a.Digest == b.Digest {
+		t.Errorf("both have the digest %s", a.Digest)
 	}
 }
 

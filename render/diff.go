@@ -89,8 +89,38 @@ func (d *differ) node(i, j int) {
 			c.Action = "-/+"
 		case c.Path == "image" && c.New == "" && d.new.bootMode(b) == spec.BootNet:
 			c.Class = ClassUnbootable
+		case strings.HasPrefix(c.Path, "text."):
+			d.blameText(c, slices.ContainsFunc(d.changes[from:], func(c Change) bool { return !strings.HasPrefix(c.Path, "text.") }))
 		}
 	}
+}
+
+// blameText finds what changed a template's text for a node: a line of the template, its declaration, or, when the template is
+// the same, what it was made from, which is among the node's other changes.
+func (d *differ) blameText(c *Change, others bool) {
+	name := strings.TrimPrefix(c.Path, "text.")
+	x, y := d.old.template(name), d.new.template(name)
+	switch {
+	case x == nil || y == nil:
+	case x.Source != y.Source && y.File != "template."+name: // a file's, not written in the spec itself
+		c.Cause = spec.Place{File: y.File, Line: firstDifference(x.Source, y.Source), Column: 1}
+	case x.Source != y.Source || x.Engine != y.Engine || !slices.EqualFunc(x.Vars, y.Vars, sameVar):
+	case others:
+		c.Layer, c.Cause = "", spec.Place{}
+	}
+}
+
+func sameVar(x, y spec.Var) bool { return x.Name == y.Name && x.JSON == y.JSON }
+
+// firstDifference is the number of the first line in which two texts differ.
+func firstDifference(a, b string) int {
+	line := 1
+	for i := 0; i < len(a) && i < len(b) && a[i] == b[i]; i++ {
+		if a[i] == '\n' {
+			line++
+		}
+	}
+	return line
 }
 
 func (s *Snapshot) profileAt(i int) *profile {

@@ -108,15 +108,20 @@ func (s *Snapshot) explainBootfile(n *spec.Node) Explanation {
 		return e
 	}
 	var names []string
+	next := "then " + scriptURL(bootPort(n).MAC).String()
 	for _, firmware := range []string{"bios", "uefi"} {
 		if n.Firmware != "" && n.Firmware != firmware {
 			continue
 		}
-		if l, _ := s.loader(s.nodeArch(n, firmware), st.Loader, n); l != nil && !slices.Contains(names, l.FileName) {
+		l, _ := s.loader(s.nodeArch(n, firmware), st.Loader, n)
+		if l != nil && l.Kind == spec.LoaderPXELinux {
+			next = "then " + pxelinuxFolder + "01-" + bootPort(n).MAC.Dashed()
+		}
+		if l != nil && !slices.Contains(names, l.FileName) {
 			names = append(names, l.FileName)
 		}
 	}
-	e.Value = strings.Join(append(names, "then "+scriptURL(bootPort(n).MAC).String()), ", ")
+	e.Value = strings.Join(append(names, next), ", ")
 	return e
 }
 

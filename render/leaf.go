@@ -226,7 +226,7 @@ func list[T fmt.Stringer](xs []T) string {
 func (s *Snapshot) nodeLeaves(n *spec.Node) leaves {
 	ls := make(leaves, 0, 16)
 	if n.Own != nil {
-		ls = append(ls, ownLeaves(n)...)
+		ls = append(ls, s.ownLeaves(n)...)
 	}
 	add := func(path, raw string) { ls.add(path, raw, "", &n.Place) }
 	add("name", string(n.Name))
@@ -244,7 +244,11 @@ func (s *Snapshot) nodeLeaves(n *spec.Node) leaves {
 		add("ids."+l.Name, l.Value)
 	}
 	for _, x := range n.Texts {
-		ls = append(ls, leaf{path: "text." + x.Template, raw: string(x.Digest), show: "sha256:" + string(x.Digest[:min(12, len(x.Digest))]), place: &n.Place})
+		l := leaf{path: "text." + x.Template, raw: string(x.Digest), show: "sha256:" + string(x.Digest[:min(12, len(x.Digest))]), place: &n.Place}
+		if t := s.template(x.Template); t != nil {
+			l.layer, l.place = "template."+t.Name, &t.Place
+		}
+		ls = append(ls, l)
 	}
 	boot := bootPort(n)
 	for i := range n.Interfaces {
@@ -258,13 +262,24 @@ func (s *Snapshot) nodeLeaves(n *spec.Node) leaves {
 	return ls.sorted()
 }
 
-// ownLeaves are the settings that a node lays over its profile's.
-func ownLeaves(n *spec.Node) leaves {
+func (s *Snapshot) template(name string) *spec.Template {
+	i := slices.IndexFunc(s.fleet.Templates, func(t spec.Template) bool { return t.Name == name })
+	if i < 0 {
+		return nil
+	}
+	return &s.fleet.Templates[i]
+}
+
+// ownLeaves are the settings that a node lays over its profile's, and those of a layer's expressions that use self.
+func (s *Snapshot) ownLeaves(n *spec.Node) leaves {
 	ls := settingsLeaves(n.Own, true)
-	layer := n.Address
 	for i := range ls {
-		ls[i].layer = layer
-		if t := trace(n.Trace, ls[i].path); t != nil {
+		ls[i].layer = n.Address
+		t := trace(n.Trace, ls[i].path)
+		if t == nil {
+			t = trace(s.traces(n), ls[i].path)
+		}
+		if t != nil {
 			st := &t.Steps[len(t.Steps)-1]
 			ls[i].layer, ls[i].place = st.Layer, &st.Place
 		} else if ls[i].place == nil {

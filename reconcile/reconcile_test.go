@@ -163,8 +163,12 @@ func TestHistoryIsBounded(t *testing.T) {
 	}
 	defer done()
 	h := r.history
+	var list []Entry
 	for i := range maxHistory + 10 {
-		if err := h.note(context.Background(), Entry{Revision: fact.Revision(fmt.Sprint(i)), Outcome: Applied, Last: time.Unix(int64(i), 0)}); err != nil {
+		list = append(list, Entry{Revision: fact.Revision(fmt.Sprint(i)), Outcome: Applied, Last: time.Unix(int64(i), 0)})
+	}
+	for _, part := range [][]Entry{list[:maxHistory-1], list[maxHistory-1 : maxHistory+5], list[maxHistory+5:]} {
+		if err := h.note(context.Background(), part...); err != nil {
 			t.Fatal(err)
 		}
 	}

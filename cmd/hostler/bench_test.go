@@ -60,8 +60,8 @@ func BenchmarkCommitToWire(b *testing.B) {
 		b.Run(strconv.Itoa(n), func(b *testing.B) {
 			l := newLab(b)
 			repo, spec := l.largeFleet(b, n)
-			s := l.serve("-var", "files="+l.files(), repo)
-			s.eventually("the first revision", func() bool { return strings.Contains(l.script(machineMAC), "hugepages") })
+			l.serve("-var", "files="+l.files(), repo)
+			l.lease()
 			pages := 64
 			for b.Loop() {
 				b.StopTimer()
@@ -70,7 +70,7 @@ func BenchmarkCommitToWire(b *testing.B) {
 				l.commit(repo, "next")
 				b.StartTimer()
 				want := fmt.Sprintf("hugepages=%d ", pages)
-				if err := inNamespace(l.server, func() error { return waitForScript(want) }); err != nil {
+				if err := inNamespace(l.machine, func() error { return waitForScript(want) }); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -117,8 +117,7 @@ func rawGet(addr, path string) (string, error) {
 func BenchmarkBootScripts(b *testing.B) {
 	l := newLab(b)
 	repo, _ := l.largeFleet(b, 10_000)
-	s := l.serve("-var", "files="+l.files(), repo)
-	s.eventually("the first revision", func() bool { return strings.Contains(l.script(machineMAC), "hugepages") })
+	l.serve("-var", "files="+l.files(), repo)
 	l.lease()
 	body := []byte(l.script(machineMAC))
 	var bare net.Listener

@@ -10,8 +10,11 @@ import (
 	"hostler/spec"
 )
 
-// defaultLease holds where no layer set a lease time; spec.Parse fills in the same.
-const defaultLease = time.Hour
+// These hold where no layer set a lease time; spec.Parse fills in the same.
+const (
+	defaultLease    = time.Hour
+	defaultMaxLease = 12 * time.Hour
+)
 
 // subnet is a spec.Subnet with what every answer on it needs.
 type subnet struct {

@@ -1,6 +1,7 @@
 package render
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -36,9 +37,9 @@ func (s *Snapshot) Select(f *fact.Facts) Choice {
 	c.Nak = declared || sn.Unknown >= 0 && sn.Authoritative
 	c.Claim = fact.Claim{MAC: f.MAC, Node: c.Node, Subnet: sn.Name, Want: wanted(f), Hostname: f.Hostname}
 	if declared {
-		s.claimDeclared(&c, sn, p)
+		s.claimDeclared(&c, sn, p, f.LeaseTime)
 	} else {
-		s.claimUnknown(&c, sn)
+		s.claimUnknown(&c, sn, f.LeaseTime)
 	}
 	return c
 }
@@ -131,34 +132,34 @@ func wanted(f *fact.Facts) netip.Addr {
 	return f.Requested
 }
 
-func (s *Snapshot) claimDeclared(c *Choice, sn *subnet, p port) {
+func (s *Snapshot) claimDeclared(c *Choice, sn *subnet, p port, asked time.Duration) {
 	n := &s.fleet.Nodes[p.node]
 	ifc := &n.Interfaces[p.iface]
 	c.Claim.Hostname = hostname(n, ifc)
 	switch {
 	case ifc.Subnet != sn.Name:
 		// A machine on the wrong wire keeps no address of its own there; it is treated as the stranger that it is.
-		if sn.Unknown < 0 || !c.take(&sn.unknown, s.settings(sn.Unknown).Lease) {
+		if sn.Unknown < 0 || !c.take(&sn.unknown, s.settings(sn.Unknown).Lease, asked) {
 			c.Ignore = fmt.Sprintf("node %s: declared on subnet %s, asking on %s", n.Name, ifc.Subnet, sn.Name)
 		}
 	case ifc.Addr.IsValid():
-		c.Claim.Fixed, c.Claim.For = ifc.Addr, leaseTime(spec.Lease{}, s.lease(sn, p))
-	case !c.take(&sn.boot, s.lease(sn, p)):
+		c.Claim.Fixed, c.Claim.For = ifc.Addr, leaseTime(s.lease(sn, p), asked)
+	case !c.take(&sn.boot, s.lease(sn, p), asked):
 		c.Ignore = fmt.Sprintf("node %s: no address, and subnet %s has no pool that serves boot or any", n.Name, sn.Name)
 	}
 }
 
-func (s *Snapshot) claimUnknown(c *Choice, sn *subnet) {
+func (s *Snapshot) claimUnknown(c *Choice, sn *subnet, asked time.Duration) {
 	if sn.Unknown < 0 {
 		c.Ignore = fmt.Sprintf("unknown machine: subnet %s has no unknown group", sn.Name)
-	} else if !c.take(&sn.unknown, s.settings(sn.Unknown).Lease) {
+	} else if !c.take(&sn.unknown, s.settings(sn.Unknown).Lease, asked) {
 		c.Ignore = fmt.Sprintf("unknown machine: subnet %s has no pool that serves unknown or any", sn.Name)
 	}
 }
 
 // take claims an address of a pool, if there is one.
-func (c *Choice) take(p *pool, l spec.Lease) bool {
-	c.Claim.Pool, c.Claim.Ranges, c.Claim.For = p.name, p.free, leaseTime(p.lease, l)
+func (c *Choice) take(p *pool, l spec.Lease, asked time.Duration) bool {
+	c.Claim.Pool, c.Claim.Ranges, c.Claim.For = p.name, p.free, leaseTime(layLease(l, p.lease), asked)
 	return p.name != ""
 }
 
@@ -166,10 +167,17 @@ func (c *Choice) take(p *pool, l spec.Lease) bool {
 func (s *Snapshot) lease(sn *subnet, p port) spec.Lease {
 	n := &s.fleet.Nodes[p.node]
 	l := s.settings(s.profileOn(sn, n)).Lease
-	if n.Own != nil && n.Own.Lease.Default > 0 {
-		l.Default = n.Own.Lease.Default
+	if n.Own != nil {
+		l = layLease(l, n.Own.Lease)
 	}
 	return l
+}
+
+// layLease lays what a stronger layer says of lease times over the weaker.
+func layLease(weak, strong spec.Lease) spec.Lease {
+	return spec.Lease{
+		Default: cmp.Or(strong.Default, weak.Default), Min: cmp.Or(strong.Min, weak.Min), Max: cmp.Or(strong.Max, weak.Max),
+	}
 }
 
 // profileOn is the profile of a node on a subnet: its own where it boots, the subnet's elsewhere.
@@ -180,13 +188,16 @@ func (s *Snapshot) profileOn(sn *subnet, n *spec.Node) int {
 	return sn.Default
 }
 
-func leaseTime(p, settings spec.Lease) time.Duration {
-	for _, d := range []time.Duration{p.Default, settings.Default} {
-		if d > 0 {
-			return d
-		}
+// leaseTime is how long a lease runs: as long as the client asks for, within the limits, else the default (RFC 2131
+// section 4.3.1). The default is the author's own word and not limited.
+func leaseTime(l spec.Lease, asked time.Duration) time.Duration {
+	if asked <= 0 {
+		return cmp.Or(l.Default, defaultLease)
 	}
-	return defaultLease
+	if most := cmp.Or(l.Max, defaultMaxLease); asked > most {
+		asked = most
+	}
+	return max(asked, l.Min, time.Second)
 }
 
 func hostname(n *spec.Node, ifc *spec.Interface) string {

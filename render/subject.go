@@ -3,6 +3,7 @@ package render
 import (
 	"cmp"
 	"strconv"
+	"time"
 
 	"hostler/spec"
 )
@@ -74,8 +75,13 @@ func (s *Snapshot) subnetLeaves(sn *spec.Subnet) leaves {
 		prefix := "pool." + p.Name + "."
 		ls.add(prefix+"range", list(p.Ranges), layer, &p.Place)
 		ls.add(prefix+"serves", string(p.Serves), layer, &p.Place)
-		if p.Lease.Default != 0 {
-			ls.add(prefix+"lease", duration(p.Lease.Default), layer, &p.Place)
+		for _, t := range []struct {
+			name string
+			d    time.Duration
+		}{{"default", p.Lease.Default}, {"max", p.Lease.Max}, {"min", p.Lease.Min}} {
+			if t.d != 0 {
+				ls.add(prefix+"lease."+t.name, duration(t.d), layer, &p.Place)
+			}
 		}
 	}
 	for _, x := range []struct {

@@ -46,10 +46,31 @@ func languageReference() string {
 	}
 	slices.Sort(names)
 	fmt.Fprintf(&b, "\n## Functions\n\nAll are pure; those that read files read only files of the revision. Where Terraform has a function of the same name, it does the same.\n\n%s.\n\n## Blocks\n", strings.Join(names, ", "))
-	for _, block := range spec.Schema() {
-		writeBlock(&b, block, "")
+	schema := spec.Schema()
+	settings := schema[slices.IndexFunc(schema, func(x *spec.Block) bool { return x.Type == "defaults" })]
+	for _, block := range schema {
+		writeBlock(&b, withoutSettings(block, settings), "")
 	}
 	return b.String()
+}
+
+// withoutSettings leaves out what a layer has in common with the block defaults, and says so.
+func withoutSettings(block, settings *spec.Block) *spec.Block {
+	shared := map[string]bool{}
+	for _, a := range settings.Attrs {
+		shared[a.Name] = true
+	}
+	has := func(a spec.Attr) bool { return shared[a.Name] }
+	if block == settings || !slices.ContainsFunc(block.Attrs, has) || !slices.ContainsFunc(block.Blocks, func(x *spec.Block) bool { return x.Type == "retry" }) {
+		return block
+	}
+	c := *block
+	c.Doc += " A layer: it also has the attributes and blocks of [defaults](#defaults)."
+	c.Attrs = slices.DeleteFunc(slices.Clone(block.Attrs), has)
+	c.Blocks = slices.DeleteFunc(slices.Clone(block.Blocks), func(x *spec.Block) bool {
+		return slices.ContainsFunc(settings.Blocks, func(y *spec.Block) bool { return y.Type == x.Type })
+	})
+	return &c
 }
 
 func writeBlock(b *strings.Builder, block *spec.Block, within string) {

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Message is a DHCP message type, option 53 (RFC 2132 section 9.6); 0 is a BOOTP request.
@@ -45,16 +46,17 @@ type Facts struct {
 	MAC         MAC
 	Xid         uint32
 	Arch        Arch
-	UUID        string     // option 97, raw
-	ClientID    string     // option 61, raw
-	VendorClass string     // option 60
-	UserClass   string     // option 77, the first class, in either encoding
-	IPXE        bool       // user class iPXE, gPXE or Tinkerbell, or option 175
-	Params      string     // option 55, one byte a wanted option
-	Hostname    string     // option 12
-	Requested   netip.Addr // option 50
-	ServerID    netip.Addr // option 54
-	CIAddr      netip.Addr // invalid when zero
+	UUID        string        // option 97, raw
+	ClientID    string        // option 61, raw
+	VendorClass string        // option 60
+	UserClass   string        // option 77, the first class, in either encoding
+	IPXE        bool          // user class iPXE, gPXE or Tinkerbell, or option 175
+	Params      string        // option 55, one byte a wanted option
+	Hostname    string        // option 12
+	Requested   netip.Addr    // option 50
+	LeaseTime   time.Duration // option 51: how long the client would like the address; 0 when it does not say
+	ServerID    netip.Addr    // option 54
+	CIAddr      netip.Addr    // invalid when zero
 	Broadcast   bool
 	MaxSize     int        // option 57, 0 when absent
 	GIAddr      netip.Addr // relay agent; invalid when zero

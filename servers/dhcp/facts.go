@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
 	"github.com/insomniacslk/dhcp/iana"
@@ -62,6 +63,9 @@ func factsOf(p *dhcpv4.DHCPv4, in fact.Ingress) (fact.Facts, error) {
 		GIAddr:      addrOf(p.GatewayIPAddr),
 		Link:        linkOf(p.Options),
 		Ingress:     in,
+	}
+	if b := p.Options[optLeaseTime]; len(b) == 4 {
+		f.LeaseTime = time.Duration(binary.BigEndian.Uint32(b)) * time.Second
 	}
 	if b := p.Options[optMaxSize]; len(b) == 2 {
 		f.MaxSize = int(binary.BigEndian.Uint16(b))

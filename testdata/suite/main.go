@@ -24,7 +24,7 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	fuzz := flag.Duration("fuzz", 5*time.Second, "how long to run each fuzz target; 0 for none")
+	fuzz := flag.Duration("fuzz", 4*time.Second, "how long to run each fuzz target; 0 for none")
 	only := flag.Bool("only-fuzz", false, "run the fuzz targets only")
 	flag.Parse()
 	os.Exit(run(ctx, *fuzz, *only))

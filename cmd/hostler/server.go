@@ -17,15 +17,12 @@ import (
 	"hostler/reconcile/ledger"
 	"hostler/reconcile/source"
 	"hostler/reconcile/timeline"
-	"hostler/render"
-	"hostler/render/bootsim"
 	"hostler/render/fact"
 	"hostler/servers/admin"
 	"hostler/servers/dhcp"
 	"hostler/servers/httpd"
 	"hostler/servers/late"
 	"hostler/servers/tftp"
-	"hostler/spec"
 	"hostler/spec/serverconf"
 )
 
@@ -134,18 +131,13 @@ func (s *server) newReconciler() error {
 	}
 	s.recon, err = reconcile.New(reconcile.Config{
 		Source: src, Ledger: s.store, StateDir: s.config.StateDir, Poll: c.Poll, Sync: reconcile.Sync(c.Sync), AllowRewind: c.AllowRewind,
-		Vars: s.config.Vars, Limits: reconcile.Limits{Wall: s.config.Limits.EvalTime, Memory: s.config.Limits.EvalMemory}, Gate: gate, Log: s.log, Now: time.Now,
+		Vars: s.config.Vars, Limits: reconcile.Limits{Wall: s.config.Limits.EvalTime, Memory: s.config.Limits.EvalMemory}, Log: s.log, Now: time.Now,
 	})
 	if err != nil {
 		return err
 	}
 	s.tasks = append(s.tasks, task{"reconciler", s.recon.Run})
 	return nil
-}
-
-// gate boots every machine that a new revision changes, before it is served.
-func gate(_ context.Context, old, new *render.Snapshot) spec.Diagnostics {
-	return bootsim.Gate(old, new, render.Diff(old, new))
 }
 
 // bind opens every socket: DHCP, TFTP, boot HTTP, and the operator's.

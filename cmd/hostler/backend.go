@@ -79,7 +79,7 @@ func (s *server) Boots(machine string, n int) (any, error) {
 // Served implements admin.Backend.
 func (s *server) Served() (any, error) {
 	snapshot, rev := s.recon.Current()
-	st := servedState{Revision: rev, Leases: s.leases.List()}
+	st := servedState{Revision: rev, Leases: s.leases.List(), Vars: s.config.Vars}
 	if snapshot != nil {
 		st.Fleet, st.Artifacts, st.Since = snapshot.Fleet(), s.recon.Artifacts(), s.recon.Status().ServingSince
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"strings"
 	"time"
@@ -48,14 +49,20 @@ func runPlan(ctx context.Context, env *environment, o *planOptions, args []strin
 	if !ok {
 		return exitError
 	}
-	target, code := env.load(ctx, dir, o.revision, o.load, o.json)
-	if target == nil {
-		return code
-	}
 	base, code := env.planBase(ctx, dir, o)
 	if base == nil {
 		return code
 	}
+	for name, value := range base.vars {
+		if _, given := o.load.vars[name]; !given { // what the server is told holds for what it will be given, too
+			o.load.vars[name] = value
+		}
+	}
+	target, code := env.load(ctx, dir, o.revision, o.load, o.json)
+	if target == nil {
+		return code
+	}
+	base.lend(target)
 	plan := reconcile.NewPlan(base.snapshot, target.Snapshot, base.leases)
 	plan.Revision, plan.Base = target.Revision, base.revision
 	if o.json {
@@ -84,6 +91,34 @@ type planBaseline struct {
 	revision fact.Revision
 	leases   []fact.Lease
 	label    string
+	// Of a running server: what it sets variables to, and what it saw of the files.
+	vars      map[string]string
+	artifacts render.Artifacts
+}
+
+// lend lets a target use what the server saw of files in stores that are not on this machine: else every plan made elsewhere would
+// say that all of them change. A store that is declared otherwise is another store.
+func (b *planBaseline) lend(target *reconcile.Loaded) {
+	if b.snapshot == nil || b.artifacts == nil {
+		return
+	}
+	same := map[string]bool{}
+	for _, old := range b.snapshot.Fleet().Stores {
+		for _, new := range target.Fleet.Stores {
+			same[old.Name] = same[old.Name] || old.Name == new.Name && old.Path == new.Path && old.URL == new.URL
+		}
+	}
+	lent := maps.Clone(target.Artifacts)
+	for id, a := range b.artifacts {
+		if parts := strings.SplitN(id, ":", 3); len(parts) == 3 && parts[0] == "store" && same[parts[1]] {
+			if _, seen := lent[id]; !seen {
+				lent[id] = a
+			}
+		}
+	}
+	if s, ds := render.Render(target.Fleet, lent, render.Assignments{}); !ds.HasErrors() {
+		target.Snapshot, target.Artifacts = s, lent
+	}
 }
 
 func (env *environment) planBase(ctx context.Context, dir string, o *planOptions) (*planBaseline, int) {
@@ -106,7 +141,7 @@ func (env *environment) planBase(ctx context.Context, dir string, o *planOptions
 	if diags.HasErrors() {
 		return nil, env.fail("rendering what the server serves: %v", diags.Error())
 	}
-	b := &planBaseline{snapshot: snapshot, revision: served.Revision, leases: served.Leases}
+	b := &planBaseline{snapshot: snapshot, revision: served.Revision, leases: served.Leases, vars: served.Vars, artifacts: served.Artifacts}
 	b.label = fmt.Sprintf("%s, served on %s since %s", served.Revision.Short(), client.Path(), served.Since.UTC().Format("2 Jan 15:04 MST"))
 	if snapshot == nil {
 		b.label = "nothing: the server on " + client.Path() + " serves no revision yet"
@@ -403,5 +438,6 @@ type servedState struct {
 	Leases    []fact.Lease
 	Fleet     *spec.Fleet
 	Artifacts render.Artifacts
+	Vars      map[string]string
 	Holds     map[fact.NodeName]string
 }

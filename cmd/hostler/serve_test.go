@@ -82,9 +82,20 @@ func TestServe(t *testing.T) {
 
 	t.Run("plan of the working directory against the server", func(t *testing.T) {
 		edit(t, spec, "hugepages = 64", "hugepages = 128")
-		out, code := s.hostler("plan", "-detailed-exitcode", "-var", "files="+files, repo)
+		out, code := s.hostler("plan", "-detailed-exitcode", repo) // the server knows what the variables are
 		if code != exitChanges || !strings.Contains(out, "~ 2 nodes   kernel_args.hugepages   64 -> 128") || !strings.Contains(out, "served on "+s.socket) {
 			t.Fatalf("exit %d:\n%s", code, out)
+		}
+	})
+	t.Run("plan where the server's files are not", func(t *testing.T) {
+		hidden := files + ".elsewhere"
+		if err := os.Rename(files, hidden); err != nil {
+			t.Fatal(err)
+		}
+		defer os.Rename(hidden, files)
+		out, _ := s.hostler("plan", repo)
+		if !strings.Contains(out, "1 distinct change.") || strings.Contains(out, "unknown here") {
+			t.Fatalf("the files seem to change:\n%s", out)
 		}
 	})
 	t.Run("a commit changes the next boot", func(t *testing.T) {

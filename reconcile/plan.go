@@ -87,7 +87,7 @@ func NewPlan(old, new *render.Snapshot, leases []fact.Lease) *Plan {
 			n++
 		}
 		if !builtin(changes[0]) {
-			p.add(groups, changes[:n])
+			p.add(groups, changes[:n], whole(old, new, changes[0]))
 		}
 		changes = changes[n:]
 	}
@@ -117,8 +117,21 @@ func (g PlanGroup) sortKey() string {
 	return key
 }
 
+// whole says what a node that comes or goes boots: nodes that do so alike are one group.
+func whole(old, new *render.Snapshot, c render.Change) string {
+	s := new
+	if c.Action == "-" {
+		s = old
+	}
+	if c.Action == "~" || c.Node == "" {
+		return ""
+	}
+	n, _ := s.Node(string(c.Node))
+	return fmt.Sprintf("%q %q %q %q", n.Image, n.Groups, n.Subnet, n.Boot)
+}
+
 // add counts one subject's changes and joins the group of those that change alike.
-func (p *Plan) add(groups map[string]*PlanGroup, changes []render.Change) {
+func (p *Plan) add(groups map[string]*PlanGroup, changes []render.Change, whole string) {
 	first := changes[0]
 	g := PlanGroup{Action: first.Action, Class: render.ClassNone}
 	var key, shape strings.Builder
@@ -155,7 +168,7 @@ func (p *Plan) add(groups map[string]*PlanGroup, changes []render.Change) {
 	default:
 		p.Change++
 	}
-	g.shape = g.Action + " " + string(g.Class) + "\n" + shape.String()
+	g.shape = g.Action + " " + string(g.Class) + " " + whole + "\n" + shape.String()
 	k := g.shape + key.String()
 	if have := groups[k]; have != nil {
 		have.Nodes = append(have.Nodes, first.Node)

@@ -217,6 +217,17 @@ func TestPlanOfAll(t *testing.T) {
 			t.Errorf("%s is listed", g.Subject)
 		}
 	}
+	mixed := NewPlan(nil, planSnapshot(t, "  groups   = [group.compute]", `  groups   = each.key == "c3" ? [] : [group.compute]
+  image    = image.live`), nil)
+	var groups []string
+	for _, g := range mixed.Groups {
+		if len(g.Nodes) > 0 {
+			groups = append(groups, fmt.Sprint(g.Nodes))
+		}
+	}
+	if diff := cmp.Diff([]string{"[c1 c2]", "[c3]"}, groups); diff != "" {
+		t.Errorf("nodes that are new in different ways (-want +got)\n%s", diff)
+	}
 	back := NewPlan(planSnapshot(t), nil, nil)
 	if back.Remove != 3 || back.Worst() != render.ClassRemove {
 		t.Errorf("taking all away: %d to remove, worst %s", back.Remove, back.Worst())

@@ -150,7 +150,7 @@ func (b *bound) Help() string {
 		if value != "" {
 			name += "=" + value
 		}
-		if f.DefValue != "" && f.DefValue != "false" && f.DefValue != "0" {
+		if f.DefValue != "" && f.DefValue != "false" && f.DefValue != "0" && f.DefValue != "0s" {
 			usage += " Default " + f.DefValue + "."
 		}
 		fmt.Fprintf(options, "  %-22s %s\n", name, strings.ReplaceAll(usage, "\n", "\n"+strings.Repeat(" ", 25)))
@@ -158,7 +158,7 @@ func (b *bound) Help() string {
 	if options.Len() > 0 {
 		s.WriteString("\nOptions:\n\n" + options.String())
 	}
-	return strings.TrimRight(s.String(), "\n")
+	return strings.TrimRight(s.String(), "\n") + "\n"
 }
 
 // flags gives the command's flag set with the flags that every command has.
@@ -174,7 +174,7 @@ func (b *bound) Run(args []string) int {
 	fs, f := b.flags()
 	positional, err := parseAnywhere(fs, args)
 	if errors.Is(err, flag.ErrHelp) {
-		fmt.Fprintln(b.env.stdout, b.Help())
+		fmt.Fprint(b.env.stdout, b.Help())
 		return exitOK
 	}
 	if err != nil {
@@ -220,7 +220,7 @@ func help(map[string]cli.CommandFactory) string {
 	group("Serve it", "serve", "apply")
 	group("Watch", "status", "nodes", "leases", "boots")
 	group("Others", "state backup", "completion", "version")
-	s.WriteString("\n`hostler <command> -help` tells more. Flags take one or two dashes and stand anywhere.")
+	s.WriteString("\n`hostler <command> -help` tells more. Flags take one or two dashes and stand anywhere.\n")
 	return s.String()
 }
 

@@ -327,7 +327,7 @@ func (p place) openStore() (io.ReadSeekCloser, error) {
 	}
 	if st, err := f.Stat(); err != nil || source.FileKey(st) != p.FileKey {
 		f.Close()
-		return nil, fmt.Errorf("%s: changed since it was observed", p.Key)
+		return nil, fmt.Errorf("%s: %w", p.Key, errChanged)
 	}
 	return f, nil
 }

@@ -46,9 +46,9 @@ type candidate struct {
 // cycle goes through the stages once. force tries a refused revision again.
 func (r *Reconciler) cycle(ctx context.Context, force bool) error {
 	began := r.c.Now()
-	err := stale(ctx, func() error {
-		head, err := r.observe(ctx)
-		if err != nil {
+	var head fact.Revision
+	err := stale(ctx, func() (err error) {
+		if head, err = r.observe(ctx); err != nil {
 			return &failure{reason: FetchFailed, err: err}
 		}
 		if r.c.Sync == Manual {
@@ -58,7 +58,10 @@ func (r *Reconciler) cycle(ctx context.Context, force bool) error {
 	})
 	var f *failure
 	if errors.As(err, &f) && f.reason == FetchFailed {
-		return r.report(ctx, r.last.rev, f)
+		err = r.report(ctx, r.last.rev, f)
+	}
+	if cur := r.current(); cur != nil && cur.Commit.Revision != head {
+		r.restock(ctx)
 	}
 	return err
 }

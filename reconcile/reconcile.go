@@ -71,6 +71,8 @@ type Reconciler struct {
 	ended    chan struct{} // closed when Run returns
 	held     atomic.Pointer[held]
 
+	lookedAgain atomic.Int64 // when a changed file last had the stores looked at, in Unix nanoseconds
+
 	mu      sync.Mutex // guards status and history for readers
 	status  Status
 	history *history
@@ -276,6 +278,9 @@ func (r *Reconciler) Open(d fact.Digest) (io.ReadSeekCloser, error) {
 			return f, nil
 		}
 		err = oerr
+	}
+	if errors.Is(err, errChanged) {
+		r.changed()
 	}
 	return nil, err
 }

@@ -67,15 +67,15 @@ func (l *lab) inMachine(name string, args ...string) (string, error) {
 	return string(out), err
 }
 
-// lease gives the machine an address as its operating system would, and reports it.
-func (l *lab) lease() string {
+// lease gives the machine an address as its operating system would, and reports it. More arguments are udhcpc's.
+func (l *lab) lease(more ...string) string {
 	l.t.Helper()
 	script := filepath.Join(l.dir, "udhcpc.sh")
 	text := "#!/bin/sh\n[ \"$1\" = bound ] && ip addr replace $ip/24 dev eth0 && echo bound $ip\nexit 0\n"
 	if err := os.WriteFile(script, []byte(text), 0o755); err != nil {
 		l.t.Fatal(err)
 	}
-	out, err := l.inMachine("busybox", "udhcpc", "-i", "eth0", "-n", "-q", "-t", "5", "-T", "1", "-s", script)
+	out, err := l.inMachine("busybox", append([]string{"udhcpc", "-i", "eth0", "-n", "-q", "-t", "5", "-T", "1", "-s", script}, more...)...)
 	if err != nil {
 		l.t.Fatalf("udhcpc: %v\n%s", err, out)
 	}

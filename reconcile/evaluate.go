@@ -68,12 +68,6 @@ func InChild(l Limits) Evaluate {
 	}
 }
 
-// InProcess evaluates in this process, for commands that end with it.
-func InProcess(_ context.Context, in spec.Input) (*spec.Fleet, spec.Diagnostics, error) {
-	f, ds := spec.Parse(in)
-	return f, ds, nil
-}
-
 // codeStopped is the code of the diagnostic that stopped gives.
 const codeStopped = "evaluation-stopped"
 

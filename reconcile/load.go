@@ -30,7 +30,8 @@ func (c *candidate) loaded() *Loaded {
 	return l
 }
 
-// Load evaluates and renders for a command, in this process and without any state. location is a directory, a repository or
+// Load evaluates and renders for a command, without any state. The text is evaluated in a child process, as a server does it: CI
+// validates what strangers propose. location is a directory, a repository or
 // its URL. Without a revision, the files of a work tree are read as they are, committed or not. Files in stores that cannot be reached
 // from here are left out: their digest is unknown here. The error is for what is not the spec's fault.
 func Load(ctx context.Context, location, revision string, vars map[string]string) (*Loaded, spec.Diagnostics, error) {
@@ -54,7 +55,7 @@ func loadTree(ctx context.Context, tree *source.Tree, vars map[string]string) (*
 	files := newReading(tree)
 	l := &Loaded{Commit: tree.Commit, Files: files.files}
 	var err error
-	if l.Fleet, l.Diagnostics, err = InProcess(ctx, spec.Input{Files: files, Vars: vars}); err != nil || l.Diagnostics.HasErrors() {
+	if l.Fleet, l.Diagnostics, err = InChild(Limits{})(ctx, spec.Input{Files: files, Vars: vars}); err != nil || l.Diagnostics.HasErrors() {
 		return l, l.Diagnostics, err
 	}
 	if l.Artifacts, _, err = newObserver(nil, time.Now).observe(ctx, l.Fleet, tree, nil, nil); err != nil {

@@ -2,9 +2,11 @@ package reconcile
 
 import (
 	"context"
+	"errors"
 	"os"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestLoad(t *testing.T) {
@@ -90,5 +92,17 @@ func TestLoadExample(t *testing.T) {
 	}
 	if !strings.HasPrefix(string(l.Revision), "dir@sha256:") {
 		t.Error(l.Revision)
+	}
+}
+
+// What runs away ends with the command: with its limits, and when somebody interrupts it.
+func TestLoadIsStopped(t *testing.T) {
+	dir := t.TempDir()
+	writeFile(t, dir+"/a.boot.hcl", "spec {\n  language = 1\n}\nlocals {\n  a = range(1000)\n"+
+		"  b = [for x in local.a : [for y in local.a : [for z in local.a : x + y + z]]]\n}\n")
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	if _, ds, err := Load(ctx, dir, "", nil); !errors.Is(err, context.DeadlineExceeded) {
+		t.Error(ds, err)
 	}
 }

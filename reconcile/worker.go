@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
 	"path"
 	"runtime/debug"
 	"time"
@@ -67,6 +68,8 @@ func WorkerMain(stdin io.Reader, stdout io.Writer) int {
 func restrain(l Limits) error {
 	debug.SetMemoryLimit(l.Memory / 4 * 3)
 	debug.SetMaxStack(64 << 20)
+	// Where the host has less memory than the limit, this process is the one to end, and not the server.
+	_ = os.WriteFile("/proc/self/oom_score_adj", []byte("1000"), 0)
 	memory := unix.Rlimit{Cur: uint64(l.Memory), Max: uint64(l.Memory)}
 	if err := unix.Setrlimit(unix.RLIMIT_DATA, &memory); err != nil {
 		return fmt.Errorf("limiting memory: %w", err)

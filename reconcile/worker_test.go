@@ -16,17 +16,17 @@ import (
 )
 
 // What comes back from the child is what Parse gives in this process.
-func TestChildEqualsInProcess(t *testing.T) {
+func TestChildEqualsParse(t *testing.T) {
 	files := newReading(os.DirFS("../examples/lab"))
 	in := spec.Input{Files: files, Vars: map[string]string{"files": "/somewhere"}}
-	want, wantDiags, _ := InProcess(context.Background(), in)
+	want, wantDiags := spec.Parse(in)
 	got, gotDiags, err := InChild(Limits{})(context.Background(), in)
 	if err != nil || want == nil {
 		t.Fatal(err, wantDiags)
 	}
 	plain := []cmp.Option{cmpopts.EquateEmpty(), cmpopts.EquateComparable(netip.Addr{}, netip.Prefix{})}
 	if diff := cmp.Diff(want, got, plain...); diff != "" {
-		t.Errorf("(-in process +child)\n%s", diff)
+		t.Errorf("(-parsed here +child)\n%s", diff)
 	}
 	if diff := cmp.Diff(wantDiags, gotDiags); diff != "" {
 		t.Error(diff)

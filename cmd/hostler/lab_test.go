@@ -40,12 +40,18 @@ func newLab(t testing.TB) *lab {
 		t.Cleanup(func() { exec.Command("ip", "netns", "del", ns).Run() })
 		must(t, "ip", "-n", ns, "link", "set", "lo", "up")
 	}
-	must(t, "ip", "-n", l.server, "link", "add", "eth0", "type", "veth", "peer", "name", "eth0", "netns", l.machine)
-	must(t, "ip", "-n", l.machine, "link", "set", "eth0", "address", machineMAC)
-	must(t, "ip", "-n", l.server, "addr", "add", "10.77.0.1/24", "dev", "eth0")
-	must(t, "ip", "-n", l.server, "link", "set", "eth0", "up")
-	must(t, "ip", "-n", l.machine, "link", "set", "eth0", "up")
+	l.plug()
 	return l
+}
+
+// plug joins the two namespaces by a cable.
+func (l *lab) plug() {
+	l.t.Helper()
+	must(l.t, "ip", "-n", l.server, "link", "add", "eth0", "type", "veth", "peer", "name", "eth0", "netns", l.machine)
+	must(l.t, "ip", "-n", l.machine, "link", "set", "eth0", "address", machineMAC)
+	must(l.t, "ip", "-n", l.server, "addr", "add", "10.77.0.1/24", "dev", "eth0")
+	must(l.t, "ip", "-n", l.server, "link", "set", "eth0", "up")
+	must(l.t, "ip", "-n", l.machine, "link", "set", "eth0", "up")
 }
 
 const machineMAC = "52:54:00:77:00:01" // bios1 of examples/lab

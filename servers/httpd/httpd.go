@@ -139,6 +139,8 @@ func (s *Server) Serve(ctx context.Context) error {
 	}
 	failed := make(chan error, len(s.listeners))
 	var serving sync.WaitGroup
+	following, stop := context.WithCancel(ctx)
+	s.follow(following, &serving)
 	for _, l := range s.listeners {
 		serving.Go(func() {
 			if err := srv.Serve(s.conns.on(l)); err != http.ErrServerClosed {
@@ -151,6 +153,7 @@ func (s *Server) Serve(ctx context.Context) error {
 	case <-ctx.Done():
 	case err = <-failed:
 	}
+	stop()
 	// The drain must outlive ctx, which has ended.
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.Drain)
 	defer cancel()

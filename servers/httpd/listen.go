@@ -10,7 +10,7 @@ import (
 	"sync"
 	"syscall"
 
-	"golang.org/x/sys/unix"
+	"hostler/servers/device"
 )
 
 // listen binds one socket for each interface, or a single one that hears all of them. A socket that is bound to a
@@ -33,12 +33,12 @@ func listen(addr netip.AddrPort, interfaces []string) ([]net.Listener, error) {
 	return ls, nil
 }
 
-func listenOn(addr netip.AddrPort, device string) (net.Listener, error) {
+func listenOn(addr netip.AddrPort, name string) (net.Listener, error) {
 	what := "tcp " + addr.String()
 	lc := net.ListenConfig{}
-	if device != "" {
-		what += " on " + device
-		lc.Control = bindTo(device)
+	if name != "" {
+		what += " on " + name
+		lc.Control = func(_, _ string, c syscall.RawConn) error { return device.Bind(c, name) }
 	}
 	l, err := lc.Listen(context.Background(), "tcp4", addr.String())
 	if errors.Is(err, syscall.EADDRINUSE) {
@@ -53,13 +53,15 @@ func listenOn(addr netip.AddrPort, device string) (net.Listener, error) {
 	return l, nil
 }
 
-func bindTo(device string) func(network, address string, c syscall.RawConn) error {
-	return func(_, _ string, c syscall.RawConn) error {
-		var err error
-		if e := c.Control(func(fd uintptr) { err = unix.BindToDevice(int(fd), device) }); e != nil {
-			return e
+// follow keeps the sockets on their interfaces until ctx ends.
+func (s *Server) follow(ctx context.Context, wg *sync.WaitGroup) {
+	if s.Listener != nil {
+		return
+	}
+	for i, name := range s.Interfaces { // one socket each, see listen
+		if sock, ok := s.listeners[i].(syscall.Conn); ok {
+			wg.Go(func() { device.Follow(ctx, name, sock, s.Log) })
 		}
-		return err
 	}
 }
 

@@ -9,6 +9,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"hostler/servers/device"
 )
 
 // receiveBuffer holds some 5,000 requests: a machine room that is switched on sends them at once.
@@ -34,12 +36,12 @@ func listen(addr netip.AddrPort, interfaces []string) ([]*net.UDPConn, error) {
 	return conns, nil
 }
 
-func listenOn(addr netip.AddrPort, device string) (*net.UDPConn, error) {
+func listenOn(addr netip.AddrPort, name string) (*net.UDPConn, error) {
 	what := "udp " + addr.String()
-	if device != "" {
-		what += " on " + device
+	if name != "" {
+		what += " on " + name
 	}
-	lc := net.ListenConfig{Control: prepare(device)}
+	lc := net.ListenConfig{Control: prepare(name)}
 	pc, err := lc.ListenPacket(context.Background(), "udp4", addr.String())
 	if errors.Is(err, syscall.EADDRINUSE) {
 		return nil, fmt.Errorf("listening for TFTP: %s: the port is taken: is another TFTP server, or another hostler, running", what)
@@ -53,16 +55,16 @@ func listenOn(addr netip.AddrPort, device string) (*net.UDPConn, error) {
 // prepare sets a socket up before it is bound. From the first packet on it must know the address and the interface that
 // packets came to: pin/tftp replies from that address, and without the interface's MTU it allows blocks of 512 bytes only.
 // It switches this on itself, but too late for packets that are waiting by then.
-func prepare(device string) func(network, address string, c syscall.RawConn) error {
+func prepare(name string) func(network, address string, c syscall.RawConn) error {
 	return func(_, _ string, c syscall.RawConn) error {
+		if name != "" {
+			if err := device.Bind(c, name); err != nil {
+				return err
+			}
+		}
 		var err error
 		e := c.Control(func(fd uintptr) {
-			if device != "" {
-				err = unix.BindToDevice(int(fd), device)
-			}
-			if err == nil {
-				err = unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_PKTINFO, 1)
-			}
+			err = unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_PKTINFO, 1)
 			// Beyond net.core.rmem_max only for root; less is no reason not to serve.
 			if unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, receiveBuffer) != nil {
 				_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, receiveBuffer)

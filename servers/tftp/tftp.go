@@ -25,6 +25,7 @@ import (
 
 	"hostler/render"
 	"hostler/render/fact"
+	"hostler/servers/device"
 	"hostler/servers/late"
 )
 
@@ -149,6 +150,9 @@ func (s *Server) Serve(ctx context.Context) error {
 	errs := make([]error, len(s.sockets))
 	for i, sock := range s.sockets {
 		reading.Go(func() { errs[i] = sock.pin.Serve(sock.conn) })
+	}
+	for i, name := range s.Interfaces { // one socket each, see listen
+		reading.Go(func() { device.Follow(ctx, name, s.sockets[i].conn, s.Log) })
 	}
 	<-ctx.Done()
 	cut := time.AfterFunc(s.Drain, func() { close(s.stopping) })

@@ -1,0 +1,68 @@
+// Package device binds listening sockets to named interfaces and keeps them bound. It knows no protocol.
+//
+// The kernel remembers the index of the interface, not its name: when an interface is made anew, as restarting the host's
+// network does with bridges and VLANs, a socket that was bound to the one before hears nothing any more, and nobody is told.
+package device
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// lookAgain is how often a socket's interface is compared with the one that has the name now.
+const lookAgain = time.Second
+
+// Bind makes a socket hear what comes in by the named interface, and nothing else, whatever address packets name.
+func Bind(c syscall.RawConn, name string) error {
+	var err error
+	if e := c.Control(func(fd uintptr) { err = unix.BindToDevice(int(fd), name) }); e != nil {
+		return e
+	}
+	return err
+}
+
+// Follow binds the socket again whenever another interface has got the name, until ctx ends or the socket is closed. Binding
+// a socket that is bound already takes the capability net_raw.
+func Follow(ctx context.Context, name string, sock syscall.Conn, log *slog.Logger) {
+	c, err := sock.SyscallConn()
+	if err != nil {
+		return
+	}
+	tick := time.NewTicker(lookAgain)
+	defer tick.Stop()
+	refused := 0 // the interface that it could not be bound to, so that this is said once
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		bound, err := boundTo(c)
+		if err != nil {
+			return
+		}
+		ifi, err := net.InterfaceByName(name)
+		if err != nil || ifi.Index == bound || ifi.Index == refused {
+			continue // gone for now, or nothing new
+		}
+		if err := Bind(c, name); err != nil {
+			refused = ifi.Index
+			log.Error("the interface was replaced, and its socket cannot follow: restart the server", "interface", name, "err", err)
+			continue
+		}
+		log.Info("the interface was replaced, listening on the new one", "interface", name)
+	}
+}
+
+// boundTo is the index of the interface that a socket is bound to.
+func boundTo(c syscall.RawConn) (index int, err error) {
+	if e := c.Control(func(fd uintptr) { index, err = unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_BINDTOIFINDEX) }); e != nil {
+		return 0, e
+	}
+	return index, err
+}

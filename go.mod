@@ -14,7 +14,7 @@ require (
 	github.com/mdlayher/packet v1.2.0 // unicast to a client that has no address yet (AF_PACKET)
 	github.com/oklog/ulid/v2 v2.1.2 // boot ids that sort by time
 	github.com/pin/tftp/v3 v3.2.0 // the TFTP protocol
-	github.com/rogpeppe/go-internal v1.16.0 // testscript: the command line tested as its users type it
+	github.com/rogpeppe/go-internal v1.16.0 // testscript: the command line tested as its users type it; diff: what fmt and plan show
 	github.com/tinkerbell/ipxedust v0.0.0-20250812160707-a4542aee25c6 // iPXE binaries for BIOS, UEFI and arm64, inside ours
 	github.com/vishvananda/netlink v1.3.1 // addresses and links of the served interfaces, and their changes
 	github.com/zclconf/go-cty v1.19.0 // values of the specification language

@@ -9,6 +9,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/hashicorp/cli"
 	"golang.org/x/term"
@@ -35,6 +36,7 @@ type environment struct {
 	color          bool
 	width          int
 	terminal       bool // stdin and stdout are one: questions may be asked
+	now            func() time.Time
 }
 
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
@@ -106,9 +108,9 @@ func subcommandFirst(args []string) []string {
 func isHelp(arg string) bool { return slices.Contains([]string{"-h", "-help", "--help"}, arg) }
 
 func newEnvironment(stdin io.Reader, stdout, stderr io.Writer) *environment {
-	env := &environment{stdin: stdin, stdout: stdout, stderr: stderr, width: 100}
+	env := &environment{stdin: stdin, stdout: stdout, stderr: stderr, width: 100, now: time.Now}
 	if out, ok := stdout.(*os.File); ok && term.IsTerminal(int(out.Fd())) {
-		env.color = os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
+		env.color = os.Getenv("TERM") != "dumb"
 		if w, _, err := term.GetSize(int(out.Fd())); err == nil && w >= 40 {
 			env.width = w
 		}
@@ -117,6 +119,9 @@ func newEnvironment(stdin io.Reader, stdout, stderr io.Writer) *environment {
 	}
 	if force := os.Getenv("CLICOLOR_FORCE"); force != "" && force != "0" {
 		env.color = true
+	}
+	if os.Getenv("NO_COLOR") != "" {
+		env.color = false
 	}
 	return env
 }

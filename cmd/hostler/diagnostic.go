@@ -244,12 +244,7 @@ func (env *environment) diagnosticMessage(d spec.Diagnostic) {
 	if d.Severity == spec.Warning {
 		word, level = "Warning", "warn"
 	}
-	e := json.NewEncoder(env.stdout)
-	e.SetEscapeHTML(false)
-	_ = e.Encode(map[string]any{
-		"@level": level, "@message": word + ": " + d.Summary, "@module": "hostler.ui", "type": "diagnostic",
-		"diagnostic": newJSONDiagnostic(d),
-	})
+	env.message(level, "diagnostic", word+": "+d.Summary, map[string]any{"diagnostic": newJSONDiagnostic(d)})
 }
 
 func newJSONDiagnostic(d spec.Diagnostic) jsonDiagnostic {

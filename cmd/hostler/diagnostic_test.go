@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
@@ -156,9 +157,9 @@ func TestPrintDiagnosticsJSON(t *testing.T) {
 
 func TestDiagnosticMessage(t *testing.T) {
 	var b bytes.Buffer
-	env := &environment{stdout: &b}
+	env := &environment{stdout: &b, now: func() time.Time { return time.Date(2026, 11, 1, 12, 0, 0, 5000, time.UTC) }}
 	env.diagnosticMessage(spec.Diagnostic{Severity: spec.Warning, Summary: "S <x>", Detail: "d"})
-	want := `{"@level":"warn","@message":"Warning: S <x>","@module":"hostler.ui","diagnostic":{"severity":"warning","summary":"S <x>","detail":"d"},"type":"diagnostic"}` + "\n"
+	want := `{"@level":"warn","@message":"Warning: S <x>","@module":"hostler.ui","@timestamp":"2026-11-01T12:00:00.000005Z","diagnostic":{"severity":"warning","summary":"S <x>","detail":"d"},"type":"diagnostic"}` + "\n"
 	if d := cmp.Diff(want, b.String()); d != "" {
 		t.Error(d)
 	}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -57,6 +56,9 @@ func runPlan(ctx context.Context, env *environment, o *planOptions, args []strin
 		if _, given := o.load.vars[name]; !given { // what the server is told holds for what it will be given, too
 			o.load.vars[name] = value
 		}
+	}
+	if o.json {
+		env.message("info", "version", "hostler "+versionText(), map[string]any{"hostler": versionText(), "ui": "1.0"})
 	}
 	target, code := env.load(ctx, dir, o.revision, o.load, o.json)
 	if target == nil {
@@ -333,33 +335,6 @@ func (p *planPrinter) members(nodes []fact.NodeName) string {
 	return folded
 }
 
-// example shows the whole kernel command line of the group's first node, before and after, when it changes.
-func (p *planPrinter) example(g reconcile.PlanGroup) {
-	shown := g.Action == "+"
-	for _, d := range g.Deltas {
-		shown = shown || strings.HasPrefix(d.Path, "kernel_args") || d.Path == "image"
-	}
-	if !shown {
-		return
-	}
-	var lines []string
-	for _, side := range []struct {
-		sign string
-		s    *render.Snapshot
-	}{{"-", p.old}, {"+", p.new}} {
-		if side.s == nil {
-			continue
-		}
-		if n, ok := side.s.Node(string(g.Nodes[0])); ok {
-			lines = append(lines, p.paint(side.sign, "      "+side.sign+" "+n.KernelArgs))
-		}
-	}
-	if len(lines) == 0 {
-		return
-	}
-	fmt.Fprintf(p.env.stdout, "\n      example %s\n%s\n", g.Nodes[0], strings.Join(lines, "\n"))
-}
-
 func (p *planPrinter) summary() {
 	out, plan := p.env.stdout, p.plan
 	fmt.Fprintf(out, "Plan: %s to add, %s to change, %s to remove. %s.\n", thousands(plan.Add), thousands(plan.Change), thousands(plan.Remove),
@@ -409,26 +384,6 @@ func (p *planPrinter) paint(action, line string) string {
 	}
 	code := map[string]string{"+": "32", "-": "31", "~": "33", "-/+": "31", "!": "31;1"}[action]
 	return "\x1b[" + code + "m" + line + "\x1b[0m"
-}
-
-// printPlanJSON writes Terraform's line-delimited messages, with a group a message.
-func (env *environment) printPlanJSON(plan *reconcile.Plan) int {
-	enc := json.NewEncoder(env.stdout)
-	message := func(kind, text string, more map[string]any) {
-		m := map[string]any{"@level": "info", "@message": text, "@module": "hostler.ui", "type": kind}
-		for k, v := range more {
-			m[k] = v
-		}
-		_ = enc.Encode(m)
-	}
-	message("version", "hostler "+versionText(), map[string]any{"hostler": versionText(), "ui": "1.0"})
-	message("source", "plan of "+string(plan.Revision), map[string]any{"revision": plan.Revision, "base": plan.Base})
-	for _, g := range plan.Groups {
-		message("planned_group", fmt.Sprintf("%s %s", g.Action, g.Class), map[string]any{"group": g, "count": max(len(g.Nodes), 1)})
-	}
-	message("change_summary", fmt.Sprintf("Plan: %d to add, %d to change, %d to remove.", plan.Add, plan.Change, plan.Remove),
-		map[string]any{"changes": map[string]any{"add": plan.Add, "change": plan.Change, "remove": plan.Remove, "operation": "plan"}, "impact": plan.Impact, "digest": plan.Digest})
-	return exitOK
 }
 
 // servedState is what a server says that it serves, enough to render it again.

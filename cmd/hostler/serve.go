@@ -40,7 +40,7 @@ func serveCommand() command {
 			fs.StringVar(&o.config, "config", "", "The server configuration `file`. Default "+defaultConfig+", when it exists.")
 			fs.StringVar(&o.state, "state", "", "The state `directory`. Default "+serverconf.Default().StateDir+".")
 			fs.StringVar(&o.socket, "socket", "", "The admin `socket`. Default "+defaultSocket+", or admin.sock in the directory that -state names.")
-			fs.DurationVar(&o.poll, "poll", 0, "How often to look at the source even when nothing hints at a change, as a `duration` such as 30s.")
+			fs.DurationVar(&o.poll, "poll", 0, "How often to look at the source even when nothing hints at a change, as a `duration` such as 30s. Default "+strings.TrimSuffix(serverconf.Default().Source.Poll.String(), "0s")+".")
 			fs.StringVar(&o.sync, "sync", "", "`auto` serves new revisions, manual only observes them until `hostler apply`. Default auto.")
 			fs.StringVar(&o.branch, "branch", "", "The `branch` to follow. Default: the one that HEAD names.")
 			fs.BoolVar(&o.debug, "debug", false, "Log every decision, silence towards strangers included.")

@@ -15,7 +15,7 @@ func validateCommand() command {
 			"each with its file, its line and what to do. Files of stores that are not on this machine are not checked.",
 		setup: func(fs *flag.FlagSet) func(context.Context, *environment, []string) int {
 			load := loadOptions(fs)
-			asJSON := fs.Bool("json", false, "Print as JSON, in the shape of `terraform validate -json`.")
+			asJSON := fs.Bool("json", false, "Print as JSON, in the shape of terraform validate -json.")
 			return func(ctx context.Context, env *environment, args []string) int {
 				dir, ok := env.oneDir("validate", args)
 				if !ok {

@@ -25,7 +25,7 @@ func versionText() string {
 func versionCommand() command {
 	return command{
 		name: "version", synopsis: "Print the version",
-		long: "Prints the version of hostler, of the spec language and of the state format that it reads and writes.",
+		long: "Prints the version of hostler, the platform that it was built for, and the version of the spec language.",
 		setup: func(fs *flag.FlagSet) func(context.Context, *environment, []string) int {
 			asJSON := fs.Bool("json", false, "Print as JSON.")
 			return func(_ context.Context, env *environment, _ []string) int {

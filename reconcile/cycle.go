@@ -76,7 +76,7 @@ func (r *Reconciler) observe(ctx context.Context) (fact.Revision, error) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.status.Observed, r.status.Checked = head, r.c.Now()
+	r.status.Observed, r.status.Checked, r.status.Kind = head, r.c.Now(), r.c.Source.Kind()
 	return head, nil
 }
 
@@ -185,7 +185,7 @@ func (r *Reconciler) prepare(ctx context.Context, rev fact.Revision, began time.
 	}
 	if cand.log.Rewind && !o.rewind && !r.c.AllowRewind {
 		return cand, &failure{reason: RewindRefused, permanent: true, err: fmt.Errorf(
-			"%s does not contain the applied %s: its branch was reset; apply it by hand, or allow rewinds",
+			"%s does not contain the applied %s: its branch was reset, or its repository is gone; apply it by hand, or allow rewinds",
 			rev.Short(), r.current().Commit.Revision.Short())}
 	}
 	if fail := r.evaluate(ctx, cand); fail != nil {

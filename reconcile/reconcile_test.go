@@ -190,7 +190,7 @@ func TestRewind(t *testing.T) {
 		g.set("two")
 		g.reconcile()
 		g.run("reset", "-q", "--hard", "HEAD~1")
-		g.wantRefused(RewindRefused, "its branch was reset; apply it by hand, or allow rewinds", "two")
+		g.wantRefused(RewindRefused, "its branch was reset, or its repository is gone; apply it by hand, or allow rewinds", "two")
 		if err := g.r.Apply(context.Background(), ""); err != nil {
 			t.Fatal(err)
 		}

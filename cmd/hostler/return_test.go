@@ -1,7 +1,10 @@
 package main
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -47,4 +50,51 @@ func TestInterfaceReturns(t *testing.T) {
 		return !strings.Contains(out, "no such interface")
 	})
 	boots()
+}
+
+// TestSourceReturns holds that a repository that is gone when the server starts is a repository still when it is back: what
+// is not committed is not served.
+func TestSourceReturns(t *testing.T) {
+	l := newLab(t)
+	repo, files := l.repository(), l.files()
+	s := l.serve("-var", "files="+files, repo)
+	l.lease()
+	s.kill(syscall.SIGKILL)
+	if err := os.Rename(repo, repo+".away"); err != nil {
+		t.Fatal(err)
+	}
+	edit(t, filepath.Join(repo+".away", "lab.boot.hcl"), "hugepages = 64", "hugepages = 128")
+	s = l.start("-var", "files="+files, repo)
+	s.eventually("the script", func() bool { return strings.Contains(l.script(machineMAC), "hugepages=64") })
+	s.eventually("status to tell of the source", func() bool {
+		out, code := s.hostler("status")
+		return code == exitNo && strings.Contains(out, repo+": no such file or directory")
+	})
+	if err := os.Rename(repo+".away", repo); err != nil {
+		t.Fatal(err)
+	}
+	s.eventually("the source to be read", func() bool {
+		_, code := s.hostler("status")
+		return code == exitOK
+	})
+	if script := l.script(machineMAC); !strings.Contains(script, "hugepages=64") {
+		t.Errorf("what nobody committed is served:\n%s", script)
+	}
+	l.commit(repo, "more huge pages")
+	s.eventually("the commit to be served", func() bool { return strings.Contains(l.script(machineMAC), "hugepages=128") })
+
+	// The other way round: only the repository goes.
+	if err := os.RemoveAll(filepath.Join(repo, ".git")); err != nil {
+		t.Fatal(err)
+	}
+	s.kill(syscall.SIGKILL)
+	edit(t, filepath.Join(repo, "lab.boot.hcl"), "hugepages = 128", "hugepages = 256")
+	s = l.start("-var", "files="+files, repo)
+	s.eventually("status to tell of it", func() bool {
+		out, code := s.hostler("status")
+		return code == exitNo && strings.Contains(out, "its repository is gone")
+	})
+	if script := l.script(machineMAC); !strings.Contains(script, "hugepages=128") {
+		t.Errorf("what nobody committed is served:\n%s", script)
+	}
 }

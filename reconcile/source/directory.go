@@ -78,9 +78,11 @@ func (d *directory) Open(ctx context.Context, rev fact.Revision) (*Tree, error) 
 	return d.last, nil
 }
 
-// Since implements Source. What a directory was before is not known, and no revision of it is older than another.
-func (d *directory) Since(context.Context, fact.Revision, fact.Revision) (Log, error) {
-	return Log{}, nil
+// Since implements Source. What a directory was before is not known, and no revision of it is older than another; but files
+// that come after a commit are those of a repository that is gone, or is being copied back, and nobody committed them.
+func (d *directory) Since(_ context.Context, from, _ fact.Revision) (Log, error) {
+	_, commit := hashOf(from)
+	return Log{Rewind: commit}, nil
 }
 
 // scan lists and hashes the directory. Symbolic links to files inside it are followed (a mounted ConfigMap consists of them),

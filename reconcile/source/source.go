@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -80,8 +81,16 @@ type Options struct {
 }
 
 // New makes a source of the kind that the location is of. A directory is git only if it is itself a repository's root; a
-// folder inside a repository is a directory.
+// folder inside a repository is a directory. What is not there yet, or is no repository yet, may become one.
 func New(o Options) (Source, error) {
+	s, err := newSource(o)
+	if d, ok := s.(*directory); ok {
+		return newUndecided(d), err
+	}
+	return s, err
+}
+
+func newSource(o Options) (Source, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
@@ -93,7 +102,7 @@ func New(o Options) (Source, error) {
 	if err != nil {
 		return nil, fmt.Errorf("source: %s: %w", o.Location, err)
 	}
-	if isRepository(dir) {
+	if isRepository(dir) || o.Branch != "" && isGone(dir) {
 		return &local{dir: dir, branch: o.Branch, path: o.Path}, nil
 	}
 	if o.Branch != "" {
@@ -124,10 +133,17 @@ func isRepository(dir string) bool {
 	return true
 }
 
+// isGone reports whether there is nothing where a source should be: no directory, or one that waits for something to be
+// mounted on it.
+func isGone(dir string) bool {
+	entries, err := os.ReadDir(dir)
+	return errors.Is(err, fs.ErrNotExist) || err == nil && len(entries) == 0
+}
+
 // NewWorkTree is New for a command that looks at what is being edited: the work tree of a repository is read as a
 // directory, committed or not.
 func NewWorkTree(o Options) (Source, error) {
-	s, err := New(o)
+	s, err := newSource(o)
 	if l, ok := s.(*local); ok {
 		if _, err := os.Lstat(filepath.Join(l.dir, ".git")); err == nil {
 			return &directory{dir: l.dir, path: l.path, now: time.Now, seen: map[string]seen{}}, nil
@@ -139,7 +155,7 @@ func NewWorkTree(o Options) (Source, error) {
 // NewInside is New for a command that names a revision: a folder inside a repository stands for that folder in the
 // repository's history.
 func NewInside(o Options) (Source, error) {
-	s, err := New(o)
+	s, err := newSource(o)
 	d, ok := s.(*directory)
 	if !ok {
 		return s, err

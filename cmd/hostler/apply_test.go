@@ -98,6 +98,14 @@ func TestBackup(t *testing.T) {
 		t.Fatalf("a backup is overwritten: exit %d:\n%s", code, out)
 	}
 	s.kill(9)
+	t.Run("restored over the state that is there, as the operator's guide says", func(t *testing.T) {
+		must(t, "cp", backup, filepath.Join(l.dir, "state", "state.db"))
+		s := l.serve("-var", "files="+files, repo)
+		defer s.kill(9)
+		if out, _ := s.hostler("leases"); !strings.Contains(out, addr+" ") || !strings.Contains(out, "bound") {
+			t.Errorf("the lease of %s is gone:\n%s", addr, out)
+		}
+	})
 	must(t, "rm", "-r", filepath.Join(l.dir, "state"))
 	must(t, "mv", filepath.Dir(backup), filepath.Join(l.dir, "state"))
 	s = l.serve("-var", "files="+files, repo)

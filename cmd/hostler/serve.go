@@ -43,7 +43,7 @@ func serveCommand() command {
 			fs.DurationVar(&o.poll, "poll", 0, "How often to look at the source even when nothing hints at a change, as a `duration` such as 30s. Default "+strings.TrimSuffix(serverconf.Default().Source.Poll.String(), "0s")+".")
 			fs.StringVar(&o.sync, "sync", "", "`auto` serves new revisions, manual only observes them until `hostler apply`. Default auto.")
 			fs.StringVar(&o.branch, "branch", "", "The `branch` to follow. Default: the one that HEAD names.")
-			fs.BoolVar(&o.debug, "debug", false, "Log every decision, silence towards strangers included.")
+			fs.BoolVar(&o.debug, "debug", false, "Log every request and reply too, not only what was granted, refused or went wrong.")
 			return func(ctx context.Context, env *environment, args []string) int {
 				c, ok := o.configuration(env, args)
 				if !ok {

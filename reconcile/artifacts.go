@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/tinkerbell/ipxedust/binary"
+	"golang.org/x/sys/unix"
 
 	"hostler/reconcile/source"
 	"hostler/render"
@@ -244,15 +245,20 @@ func (o *observer) inLocalStore(dir, key string) (render.Artifact, place, error)
 		return render.Artifact{Problem: "its store cannot be opened: " + errText(err)}, place{}, nil
 	}
 	defer root.Close()
-	f, err := root.Open(strings.TrimLeft(key, "/"))
+	f, err := openRegular(root, key)
+	if errors.Is(err, errNotRegular) {
+		return render.Artifact{Problem: errNotRegular.Error()}, place{}, nil
+	}
 	if err != nil {
 		return render.Artifact{Problem: problemOf(err)}, place{}, nil
 	}
 	defer f.Close()
 	st, err := f.Stat()
 	switch {
-	case err != nil || !st.Mode().IsRegular():
-		return render.Artifact{Problem: "is not a regular file"}, place{}, nil
+	case err != nil:
+		return render.Artifact{Problem: "cannot be read: " + errText(err)}, place{}, nil
+	case st.Size() == 0: // without reading: those of /proc and /sys have no size, and reading some of them never ends
+		return render.Artifact{Problem: "is empty"}, place{}, nil
 	case st.Size() > source.MaxFileSize:
 		return render.Artifact{Problem: errTooLarge.Error()}, place{}, nil
 	}
@@ -273,6 +279,22 @@ func (o *observer) inLocalStore(dir, key string) (render.Artifact, place, error)
 		o.known[p.FileKey] = k
 	}
 	return k.artifact(p)
+}
+
+var errNotRegular = errors.New("is not a regular file")
+
+// openRegular opens a file of a store. Opening a pipe waits for its other end, and opening a device may do anything, so
+// neither is opened; should one take the file's place meanwhile, it is not waited for.
+func openRegular(root *os.Root, key string) (*os.File, error) {
+	name := strings.TrimLeft(key, "/")
+	st, err := root.Stat(name)
+	if err != nil {
+		return nil, err
+	}
+	if !st.Mode().IsRegular() {
+		return nil, errNotRegular
+	}
+	return root.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0)
 }
 
 // problemOf says why a file cannot be opened, without the path of the store.
@@ -321,7 +343,7 @@ func (p place) openStore() (io.ReadSeekCloser, error) {
 		return nil, err
 	}
 	defer root.Close()
-	f, err := root.Open(strings.TrimLeft(p.Key, "/"))
+	f, err := openRegular(root, p.Key)
 	if err != nil {
 		return nil, err
 	}

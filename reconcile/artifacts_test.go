@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 
 	"hostler/reconcile/source"
 	"hostler/render"
@@ -70,13 +71,13 @@ func TestArtifactProblems(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if err := os.Mkdir(dir+"/folder", 0o755); err != nil {
+		if err := errors.Join(os.Mkdir(dir+"/folder", 0o755), unix.Mkfifo(dir+"/pipe", 0o644)); err != nil {
 			t.Fatal(err)
 		}
 	}
 	o := newObserver(&blobs{base + "/blobs"}, time.Now)
 	good := digestOf([]byte("content")).digest
-	stores := []spec.Store{{Name: "s", Path: store}, {Name: "gone", Path: base + "/gone"}}
+	stores := []spec.Store{{Name: "s", Path: store}, {Name: "gone", Path: base + "/gone"}, {Name: "proc", Path: "/proc"}}
 	for _, c := range []struct {
 		ref  spec.FileRef
 		want render.Artifact
@@ -102,6 +103,9 @@ func TestArtifactProblems(t *testing.T) {
 		{spec.FileRef{Store: "s", Key: "up"}, render.Artifact{Problem: "is or passes a symbolic link that leads out, which is not followed"}},
 		{spec.FileRef{Store: "s", Key: "../secret"}, render.Artifact{Problem: "is or passes a symbolic link that leads out, which is not followed"}},
 		{spec.FileRef{Store: "s", Key: "folder"}, render.Artifact{Problem: "is not a regular file"}},
+		{spec.FileRef{Path: "pipe"}, render.Artifact{Problem: "is not a regular file"}},
+		{spec.FileRef{Store: "s", Key: "pipe"}, render.Artifact{Problem: "is not a regular file"}}, // opening it would wait for ever
+		{spec.FileRef{Store: "proc", Key: "kmsg"}, render.Artifact{Problem: "is empty"}},           // so would reading this
 		{spec.FileRef{Store: "gone", Key: "x"}, render.Artifact{Problem: "its store cannot be opened: no such file or directory"}},
 		{spec.FileRef{Store: "undeclared", Key: "x"}, render.Artifact{Problem: "names no store"}},
 		{spec.FileRef{Builtin: "ipxe.iso"}, render.Artifact{Problem: "is not a loader inside this program"}},

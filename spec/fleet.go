@@ -52,10 +52,10 @@ type Trace struct {
 
 // Step is what one layer did to a setting.
 type Step struct {
-	Layer  string // "defaults", "image.rocky9", "group.compute", "node.n1", ...
-	Action Action
-	Value  string // as the author would read it; empty for Removed and Reset
-	Place  Place
+	Layer  string `json:"layer"` // "defaults", "image.rocky9", "group.compute", "node.n1", ...
+	Action Action `json:"action"`
+	Value  string `json:"value,omitempty"` // as the author would read it; empty for Removed and Reset
+	Place  Place  `json:"range"`
 }
 
 // Action is what a layer did to a setting.

@@ -4,6 +4,10 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
 	"time"
 
 	"hostler/reconcile"
@@ -11,6 +15,7 @@ import (
 	"hostler/render"
 	"hostler/render/fact"
 	"hostler/servers/admin"
+	"hostler/spec"
 )
 
 // server is the backend of the admin API.
@@ -24,8 +29,33 @@ func (s *server) Status() any {
 	}
 	if snapshot, _ := s.recon.Current(); snapshot != nil {
 		st.Nodes = len(snapshot.Fleet().Nodes)
+		st.NotServed = notServed(snapshot.Fleet().Subnets)
 	}
 	return st
+}
+
+// notServed are the subnets that name their boot servers, none of which is this host: towards their machines it is silent.
+func notServed(subnets []spec.Subnet) []subnetProblem {
+	var problems []subnetProblem
+	own, err := net.InterfaceAddrs()
+	if err != nil {
+		return nil
+	}
+	here := func(a netip.Addr) bool {
+		return slices.ContainsFunc(own, func(o net.Addr) bool { p, err := netip.ParsePrefix(o.String()); return err == nil && p.Addr() == a })
+	}
+	for i := range subnets {
+		sn := &subnets[i]
+		if sn.DHCP == "off" || len(sn.BootServers) == 0 || slices.ContainsFunc(sn.BootServers, here) {
+			continue
+		}
+		text := make([]string, len(sn.BootServers))
+		for j, a := range sn.BootServers {
+			text[j] = a.String()
+		}
+		problems = append(problems, subnetProblem{sn.Name, "none of its boot_servers (" + strings.Join(text, ", ") + ") is an address of this host"})
+	}
+	return problems
 }
 
 // nodeStatus is a declared machine with what is known of it.

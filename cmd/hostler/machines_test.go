@@ -158,6 +158,32 @@ func TestMachines(t *testing.T) {
 	})
 }
 
+// TestBootServers holds that a server whose address is not among a subnet's boot servers is silent there, and says so.
+func TestBootServers(t *testing.T) {
+	l := newLab(t)
+	repo, files := l.repository(), l.files()
+	fleet := filepath.Join(repo, "lab.boot.hcl")
+	const gateway = "  gateway = \"10.77.0.254\"\n"
+	edit(t, fleet, gateway, gateway+"  boot_servers = [\"10.77.0.9\"]\n")
+	l.commit(repo, "another server's")
+	s := l.serve("-var", "files="+files, repo)
+	if out, _ := s.hostler("status"); !strings.Contains(out, "Subnet      lab: not served here: none of its boot_servers (10.77.0.9) is an address of this host\n") {
+		t.Errorf("status does not say so:\n%s", out)
+	}
+	if out, err := l.inMachine("busybox", "udhcpc", "-i", "eth0", "-n", "-q", "-t", "2", "-T", "1", "-s", "/bin/true"); err == nil {
+		t.Errorf("the machine is answered:\n%s", out)
+	}
+	edit(t, fleet, "[\"10.77.0.9\"]", "[\"10.77.0.9\", \"10.77.0.1\"]")
+	l.commit(repo, "both")
+	s.eventually("the subnet to be served", func() bool {
+		out, _ := s.hostler("status")
+		return !strings.Contains(out, "not served here")
+	})
+	if addr := l.lease(); addr != "10.77.0.11" {
+		t.Errorf("the machine gets %q", addr)
+	}
+}
+
 // reports is what a running system says and asks, with the token on its kernel command line.
 func (l *lab) reports(s *running) {
 	t := l.t

@@ -22,6 +22,13 @@ type serverStatus struct {
 	DHCP      dhcp.State        `json:"dhcp"`
 	Nodes     int               `json:"nodes"`
 	Leases    int               `json:"leases"`
+	NotServed []subnetProblem   `json:"not_served,omitempty"`
+}
+
+// subnetProblem is a subnet of the spec that this host does not serve, and why.
+type subnetProblem struct {
+	Subnet  string `json:"subnet"`
+	Problem string `json:"problem"`
 }
 
 func statusCommand() command {
@@ -68,6 +75,9 @@ func (env *environment) printStatus(st *serverStatus, all bool) int {
 	}
 	for _, i := range st.DHCP.Interfaces {
 		row("Interface", "%s", interfaceText(i))
+	}
+	for _, p := range st.NotServed {
+		row("Subnet", "%s: not served here: %s", p.Subnet, p.Problem)
 	}
 	row("Listens", "%s", strings.Join(st.Listen, ", "))
 	if len(st.DHCP.Plugins) > 1 {

@@ -36,6 +36,16 @@ func (l *lab) largeFleet(b testing.TB, n int) (repo, spec string) {
 	return repo, spec
 }
 
+// serveAll serves the repository, and gives the machine an address once a revision is in force.
+func (l *lab) serveAll(repo string) {
+	s := l.serve("-var", "files="+l.files(), repo)
+	s.eventually("the first revision", func() bool {
+		out, _ := s.hostler("status")
+		return strings.Contains(out, "served since")
+	})
+	l.lease()
+}
+
 // inNamespace runs f in a thread of its own inside the namespace: sockets that f opens belong there.
 func inNamespace(name string, f func() error) error {
 	done := make(chan error)
@@ -56,12 +66,11 @@ func inNamespace(name string, f func() error) error {
 
 // BenchmarkCommitToWire is the time from the end of `git commit` until the machine's script has the change.
 func BenchmarkCommitToWire(b *testing.B) {
-	for _, n := range []int{2, 10_000} {
+	for _, n := range []int{2, 10_000, 100_000} {
 		b.Run(strconv.Itoa(n), func(b *testing.B) {
 			l := newLab(b)
 			repo, spec := l.largeFleet(b, n)
-			l.serve("-var", "files="+l.files(), repo)
-			l.lease()
+			l.serveAll(repo)
 			pages := 64
 			for b.Loop() {
 				b.StopTimer()
@@ -117,8 +126,7 @@ func rawGet(addr, path string) (string, error) {
 func BenchmarkBootScripts(b *testing.B) {
 	l := newLab(b)
 	repo, _ := l.largeFleet(b, 10_000)
-	l.serve("-var", "files="+l.files(), repo)
-	l.lease()
+	l.serveAll(repo)
 	body := []byte(l.script(machineMAC))
 	var bare net.Listener
 	if err := inNamespace(l.server, func() (err error) { bare, err = net.Listen("tcp4", "10.77.0.1:8081"); return err }); err != nil {

@@ -18,6 +18,7 @@ import (
 type report struct {
 	cfg      *Config
 	quiet    limiter
+	unknown  allowance // of lines about machines that nobody declared
 	received atomic.Uint64
 	replied  atomic.Uint64
 	refused  atomic.Uint64
@@ -122,11 +123,22 @@ func (r *report) lastLeaseError() string {
 	return r.leaseErr
 }
 
-// limited logs the same thing about one machine once a minute.
+// limited logs the same thing about one machine once a minute, and in all as much about machines that nobody declared as
+// somebody would read: who makes addresses up must not fill the disk.
 func (r *report) limited(level slog.Level, mac fact.MAC, msg string, e fact.Event) {
-	if r.quiet.allow(limitKey{mac, msg}, e.Time) {
-		r.log(level, msg, e)
+	if !r.quiet.allow(limitKey{mac, msg}, e.Time) {
+		return
 	}
+	if e.Node == "" {
+		left := r.unknown.take(e.Time)
+		if left == 0 {
+			r.cfg.Log.Warn("dhcp: too many unknown machines, leaving out further lines about them", "for", limitEvery)
+		}
+		if left <= 0 {
+			return
+		}
+	}
+	r.log(level, msg, e)
 }
 
 func (r *report) log(level slog.Level, msg string, e fact.Event) {
@@ -148,9 +160,29 @@ func (r *report) log(level slog.Level, msg string, e fact.Event) {
 }
 
 const (
-	limitEvery = time.Minute
-	limitSize  = 4096
+	limitEvery   = time.Minute
+	limitSize    = 4096
+	limitUnknown = 200 // lines
 )
+
+// allowance is a number of lines for a minute.
+type allowance struct {
+	mu    sync.Mutex
+	begun time.Time
+	taken int
+}
+
+// take takes a line, and gives how many were left: 0 for the first that is too many, and less for those after it.
+func (a *allowance) take(now time.Time) int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if d := now.Sub(a.begun); d < 0 || d >= limitEvery { // the clock may be set back
+		a.begun, a.taken = now, 0
+	}
+	left := limitUnknown - a.taken
+	a.taken++
+	return left
+}
 
 // limiter lets one line through a minute for each machine and message.
 type limiter struct {
@@ -166,8 +198,10 @@ type limitKey struct {
 func (l *limiter) allow(k limitKey, now time.Time) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if t, ok := l.last[k]; ok && now.Sub(t) < limitEvery {
-		return false
+	if t, ok := l.last[k]; ok {
+		if d := now.Sub(t); d >= 0 && d < limitEvery { // the clock may be set back
+			return false
+		}
 	}
 	if len(l.last) >= limitSize {
 		clear(l.last) // made-up addresses must not use up memory; a few lines are repeated early

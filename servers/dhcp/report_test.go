@@ -37,6 +37,42 @@ func TestLimiter(t *testing.T) {
 	}
 }
 
+// TestUnknownMachinesInLog has somebody make addresses up: the log stays readable, and declared machines are in it.
+func TestUnknownMachinesInLog(t *testing.T) {
+	rec := newRecorder()
+	now := time.Unix(1_800_000_000, 0)
+	r := newReport(&Config{Event: rec.event, Now: func() time.Time { return now }, Log: slog.New(slog.NewTextHandler(rec, nil))})
+	refuse := func(mac fact.MAC, node fact.NodeName) {
+		x := &exchange{facts: fact.Facts{Message: fact.Discover, MAC: mac, Arch: fact.NoArch}, node: node, start: now}
+		x.refuse("because")
+		r.request(x)
+	}
+	flood := func(want int) {
+		t.Helper()
+		rec.log.Reset()
+		for i := range 3 * limitSize {
+			refuse(fact.MAC{2, byte(now.Unix()), 0, byte(i >> 16), byte(i >> 8), byte(i)}, "")
+		}
+		if got := strings.Count(rec.log.String(), "\n"); got != want {
+			t.Errorf("%d lines, not %d", got, want)
+		}
+	}
+	flood(limitUnknown + 1)
+	if last := "msg=\"dhcp: too many unknown machines, leaving out further lines about them\" for=1m0s\n"; !strings.HasSuffix(rec.log.String(), last) {
+		t.Error("the last line does not say that there would be more")
+	}
+	refuse(n1, "n1")
+	if !strings.Contains(rec.log.String(), "node=n1") {
+		t.Error("a declared machine is left out")
+	}
+	now = now.Add(30 * time.Second)
+	flood(0)
+	now = now.Add(30 * time.Second)
+	flood(limitUnknown + 1)
+	now = now.Add(-24 * time.Hour) // the clock is set right
+	flood(limitUnknown + 1)
+}
+
 // TestOverflow sends more requests than there is room for, to a server that is busy: the rest is dropped and counted,
 // and what was taken is answered.
 func TestOverflow(t *testing.T) {

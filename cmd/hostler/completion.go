@@ -35,9 +35,9 @@ func fillCompletion(script string) string {
 			flags = append(flags, "-"+f.Name)
 			fmt.Fprintf(&fish, "complete -c hostler -n '__fish_seen_subcommand_from %s' -o %s -d %s\n", c.name, f.Name, quoteShell(firstSentence(f.Usage)))
 		})
-		first, _, _ := strings.Cut(c.name, " ")
+		first, second, _ := strings.Cut(c.name, " ")
 		names.WriteString(first + " ")
-		fmt.Fprintf(&cases, "    %s) flags=%s ;;\n", first, quoteShell(strings.Join(flags, " ")))
+		fmt.Fprintf(&cases, "    %s) flags=%s next=%s ;;\n", first, quoteShell(strings.Join(flags, " ")), quoteShell(second))
 		fmt.Fprintf(&fish, "complete -c hostler -n __fish_use_subcommand -f -a %s -d %s\n", first, quoteShell(c.synopsis))
 	}
 	return strings.NewReplacer("@NAMES@", strings.TrimSpace(names.String()), "@CASES@", strings.TrimRight(cases.String(), "\n"), "@FISH@", fish.String()).Replace(script)
@@ -52,7 +52,7 @@ func quoteShell(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''
 
 const bashCompletion = `# bash completion for hostler
 _hostler() {
-  local cur=${COMP_WORDS[COMP_CWORD]} flags=
+  local cur=${COMP_WORDS[COMP_CWORD]} flags= next=
   if [ "$COMP_CWORD" -eq 1 ]; then
     COMPREPLY=($(compgen -W '@NAMES@' -- "$cur"))
     return
@@ -60,6 +60,10 @@ _hostler() {
   case ${COMP_WORDS[1]} in
 @CASES@
   esac
+  if [ -n "$next" ] && [ "$COMP_CWORD" -eq 2 ]; then
+    COMPREPLY=($(compgen -W "$next" -- "$cur"))
+    return
+  fi
   case $cur in
     -*) COMPREPLY=($(compgen -W "$flags" -- "$cur")) ;;
     *) COMPREPLY=($(compgen -f -- "$cur")) ;;
@@ -70,7 +74,7 @@ complete -o filenames -F _hostler hostler
 
 const zshCompletion = `#compdef hostler
 _hostler() {
-  local flags=
+  local flags= next=
   if (( CURRENT == 2 )); then
     compadd -- @NAMES@
     return
@@ -78,7 +82,9 @@ _hostler() {
   case ${words[2]} in
 @CASES@
   esac
-  if [[ ${words[CURRENT]} == -* ]]; then
+  if [[ -n $next ]] && (( CURRENT == 3 )); then
+    compadd -- ${=next}
+  elif [[ ${words[CURRENT]} == -* ]]; then
     compadd -- ${=flags}
   else
     _files

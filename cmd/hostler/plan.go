@@ -48,6 +48,9 @@ func runPlan(ctx context.Context, env *environment, o *planOptions, args []strin
 	if !ok {
 		return exitError
 	}
+	if o.json {
+		env.message("info", "version", "hostler "+versionText(), map[string]any{"hostler": versionText(), "ui": "1.0"})
+	}
 	base, code := env.planBase(ctx, dir, o)
 	if base == nil {
 		return code
@@ -56,9 +59,6 @@ func runPlan(ctx context.Context, env *environment, o *planOptions, args []strin
 		if _, given := o.load.vars[name]; !given { // what the server is told holds for what it will be given, too
 			o.load.vars[name] = value
 		}
-	}
-	if o.json {
-		env.message("info", "version", "hostler "+versionText(), map[string]any{"hostler": versionText(), "ui": "1.0"})
 	}
 	target, code := env.load(ctx, dir, o.revision, o.load, o.json)
 	if target == nil {

@@ -7,7 +7,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 export DEBIAN_FRONTEND=noninteractive LC_ALL=C
 umask 022 # machines read the guest through a server that may run as another user
 
-packages=(qemu-system-x86 ipxe-qemu ovmf busybox-static cpio iproute2 git)
+packages=(qemu-system-x86 ipxe-qemu ovmf busybox-static cpio xz-utils iproute2 git)
 if [ "${1:?demo or test}" = test ]; then
 	packages+=(gcc libc6-dev pxelinux syslinux-common dnsmasq-base isc-dhcp-client udhcpc tftp-hpa curl openssh-server systemd)
 fi

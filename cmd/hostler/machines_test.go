@@ -18,6 +18,11 @@ group "discovery" {
 
 subnet "second" {
   cidr = "10.78.0.0/24"
+  option "site-word" {
+    code  = 224
+    type  = "text"
+    value = "hello"
+  }
   pool "reserved" {
     range  = "10.78.0.10-10.78.0.99"
     serves = "reserved"
@@ -112,6 +117,16 @@ func TestMachines(t *testing.T) {
 		}
 		if out, _ := s.hostler("nodes"); !strings.Contains(out, "10.78.0.11") {
 			t.Error(out)
+		}
+	})
+	t.Run("an own option", func(t *testing.T) {
+		script := filepath.Join(l.dir, "option.sh")
+		if err := os.WriteFile(script, []byte("#!/bin/sh\n[ \"$1\" = bound ] && echo option $opt224\nexit 0\n"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		out, err := l.inMachine("busybox", "udhcpc", "-i", "eth0", "-n", "-q", "-t", "5", "-T", "1", "-O", "224", "-s", script)
+		if err != nil || !strings.Contains(out, "option 68656c6c6f\n") { // hello
+			t.Errorf("%v:\n%s", err, out)
 		}
 	})
 	t.Run("configuration and report", func(t *testing.T) { l.reports(s) })

@@ -40,6 +40,9 @@ type client struct {
 	newest   map[string]uint16 // the port of the last request for a file
 }
 
+// mostNames is more than any loader asks for while one file is sent.
+const mostNames = 256
+
 func newTransfers(most, perClient int) *transfers {
 	return &transfers{
 		slots:        make(chan struct{}, most),
@@ -60,6 +63,9 @@ func (ts *transfers) enter(k key) bool {
 	if c == nil {
 		c = &client{newest: map[string]uint16{}}
 		ts.clients[k.peer.Addr()] = c
+	}
+	if len(c.newest) >= mostNames {
+		clear(c.newest) // who asks for ever new names while one transfer goes on must not use up memory
 	}
 	ts.handlers++
 	c.handlers++

@@ -103,7 +103,7 @@ func (o *serveOptions) override(env *environment, c *serverconf.Config, args []s
 	set(&c.Socket, o.socket)
 	set(&c.Source.Branch, o.branch)
 	set((*string)(&c.Source.Sync), o.sync)
-	if o.poll > 0 {
+	if o.poll != 0 {
 		c.Source.Poll = o.poll
 	}
 	if len(o.interfaces) > 0 {
@@ -127,6 +127,10 @@ func (o *serveOptions) absolute(env *environment, c *serverconf.Config) bool {
 			return false
 		}
 		*p = abs
+	}
+	if o.poll != 0 && (o.poll < time.Second || o.poll > 24*time.Hour) { // as in the server configuration
+		env.fail("serve: -poll=%s: it is between 1s and 24h", o.poll)
+		return false
 	}
 	if c.Source.Sync != "auto" && c.Source.Sync != "manual" {
 		env.fail("serve: -sync=%s: it is auto or manual", c.Source.Sync)

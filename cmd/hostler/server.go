@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -84,7 +85,10 @@ func checkInterfaces(names []string) error {
 	if len(names) == 0 {
 		return fmt.Errorf("serving: no interface named: give -interface=NAME, or an interface block in the server configuration")
 	}
-	for _, name := range names {
+	for i, name := range names {
+		if slices.Contains(names[:i], name) {
+			return fmt.Errorf("serving: interface %q: named twice", name)
+		}
 		if _, err := net.InterfaceByName(name); err == nil {
 			continue
 		}

@@ -61,7 +61,7 @@ type Config struct {
 	Log     *slog.Logger
 	Now     func() time.Time
 
-	MaxConns      int           // open connections; 4096. Further ones wait in the kernel
+	MaxConns      int           // open connections; 4096. Further ones wait in the kernel. A quarter of them for one client
 	HeaderTimeout time.Duration // until a request's headers are there; 10s
 	IdleTimeout   time.Duration // of a connection between requests; 15s
 	StallTimeout  time.Duration // for each MiB that a client takes; 1m

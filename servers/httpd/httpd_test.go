@@ -353,6 +353,40 @@ func TestConnectionLimit(t *testing.T) {
 	}
 }
 
+// TestConnectionsOfOneClient has one client open as many connections as it can and say nothing: another one is served.
+func TestConnectionsOfOneClient(t *testing.T) {
+	srv := start(t, func(c *Config) { c.MaxConns = 40 })
+	served := func(from string) bool {
+		conn := srv.dial(t, from)
+		fmt.Fprintf(conn, "GET /healthz HTTP/1.1\r\nHost: boot\r\n\r\n")
+		line, _ := bufio.NewReader(conn).ReadString('\n')
+		return line == "HTTP/1.1 200 OK\r\n"
+	}
+	var held []net.Conn
+	for i := range 40 {
+		conn := srv.dial(t, "127.0.0.1")
+		if i < 10 {
+			held = append(held, conn)
+			continue
+		}
+		if _, err := conn.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Fatalf("connection %d is not closed: %v", i, err)
+		}
+	}
+	if !served("127.0.0.2") {
+		t.Error("another client is not served")
+	}
+	for _, conn := range held {
+		conn.Close()
+	}
+	deadline := time.Now().Add(5 * time.Second)
+	for !served("127.0.0.1") { // the server hears of it a moment later
+		if time.Now().After(deadline) {
+			t.Fatal("the client is not served after it closed its connections")
+		}
+	}
+}
+
 func TestDrain(t *testing.T) {
 	srv := start(t, func(c *Config) { c.Drain = 100 * time.Millisecond })
 	conn := srv.dial(t, "127.0.0.1")

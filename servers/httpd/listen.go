@@ -66,25 +66,62 @@ func (s *Server) follow(ctx context.Context, wg *sync.WaitGroup) {
 }
 
 // connLimit bounds the open connections of all listeners together. It hands out the connections themselves, since a
-// wrapper around a *net.TCPConn would lose sendfile; net/http says when one has closed.
-type connLimit struct{ slots chan struct{} }
+// wrapper around a *net.TCPConn would lose sendfile; net/http says when one has closed. One client may have a quarter of
+// them, so that one that opens them all and says nothing does not keep the others out.
+type connLimit struct {
+	slots chan struct{}
+	share int
 
-func newConnLimit(n int) *connLimit { return &connLimit{make(chan struct{}, n)} }
+	mu     sync.Mutex
+	byPeer map[netip.Addr]int
+}
+
+func newConnLimit(n int) *connLimit {
+	return &connLimit{slots: make(chan struct{}, n), share: max(n/4, 8), byPeer: map[netip.Addr]int{}}
+}
 
 // state is an http.Server's ConnState.
-func (c *connLimit) state(_ net.Conn, st http.ConnState) {
+func (c *connLimit) state(conn net.Conn, st http.ConnState) {
 	if st == http.StateClosed || st == http.StateHijacked {
-		<-c.slots
+		c.leave(conn)
 	}
 }
 
+// enter counts a connection, unless its client has too many.
+func (c *connLimit) enter(conn net.Conn) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	peer := peerOf(conn)
+	if c.byPeer[peer] >= c.share {
+		return false
+	}
+	c.byPeer[peer]++
+	return true
+}
+
+func (c *connLimit) leave(conn net.Conn) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	peer := peerOf(conn)
+	if c.byPeer[peer]--; c.byPeer[peer] == 0 {
+		delete(c.byPeer, peer)
+	}
+	<-c.slots
+}
+
+// peerOf is a client's address; all clients of listeners that are not TCP's count as one.
+func peerOf(conn net.Conn) netip.Addr {
+	a, _ := conn.RemoteAddr().(*net.TCPAddr)
+	return a.AddrPort().Addr().Unmap()
+}
+
 func (c *connLimit) on(l net.Listener) net.Listener {
-	return &limitedListener{Listener: l, slots: c.slots, closed: make(chan struct{})}
+	return &limitedListener{Listener: l, limit: c, closed: make(chan struct{})}
 }
 
 type limitedListener struct {
 	net.Listener
-	slots  chan struct{}
+	limit  *connLimit
 	once   sync.Once
 	closed chan struct{}
 }
@@ -92,15 +129,21 @@ type limitedListener struct {
 // Accept takes a slot first, so that a connection that exceeds the limit is not accepted at all.
 func (l *limitedListener) Accept() (net.Conn, error) {
 	select {
-	case l.slots <- struct{}{}:
+	case l.limit.slots <- struct{}{}:
 	case <-l.closed:
 		return nil, net.ErrClosed
 	}
-	c, err := l.Listener.Accept()
-	if err != nil {
-		<-l.slots
+	for {
+		c, err := l.Listener.Accept()
+		if err != nil {
+			<-l.limit.slots
+			return nil, err
+		}
+		if l.limit.enter(c) {
+			return c, nil
+		}
+		c.Close()
 	}
-	return c, err
 }
 
 // Close also ends an Accept that waits for a slot.

@@ -150,6 +150,9 @@ func (s *Snapshot) boot(a *Answer, r *reply, f *fact.Facts, c *Choice, m *client
 	}
 	if f.IPXE {
 		a.BootFile, a.Loader, a.SIAddr = scriptURL(f.MAC), "script", c.Server
+		// Without this, iPXE waits two to three seconds in each of its DHCP rounds for the offer of a proxyDHCP server
+		// (iPXE src/net/udp/dhcp.c, no-pxedhcp). There is none to wait for: the script is here.
+		r.force(optIPXE, []byte{subNoProxy, 1, 1})
 		r.putServer(c.Server)
 		return
 	}

@@ -32,6 +32,8 @@ const (
 	optRebinding    = 59
 	optVendorClass  = 60
 	optServerName   = 66
+	optIPXE         = 175 // iPXE's own encapsulated options
+	subNoProxy      = 176 // of 175: do not wait for proxyDHCP offers
 	optConfigFile   = 209
 	optPathPrefix   = 210
 	maxOptionLength = 255

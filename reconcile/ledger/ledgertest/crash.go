@@ -23,7 +23,8 @@ func Crash(t *testing.T, dir string, n int, work func(t *testing.T, dir string, 
 		t.Fatal("the work was over before the process was killed")
 	}
 	child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+t.Name()+"$")
-	child.Env = append(os.Environ(), variable+"="+dir)
+	// The child cannot clean up after itself: its temporary folders go away with ours.
+	child.Env = append(os.Environ(), variable+"="+dir, "TMPDIR="+t.TempDir())
 	child.Stderr = os.Stderr
 	out, err := child.StdoutPipe()
 	if err != nil {

@@ -161,5 +161,6 @@ func (s *Server) Serve(ctx context.Context) error {
 		srv.Close()
 	}
 	serving.Wait()
+	s.conns.wait(s.Drain)
 	return err
 }

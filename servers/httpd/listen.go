@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"sync"
 	"syscall"
+	"time"
 
 	"hostler/servers/device"
 )
@@ -107,6 +108,19 @@ func (c *connLimit) leave(conn net.Conn) {
 		delete(c.byPeer, peer)
 	}
 	<-c.slots
+}
+
+// wait waits until every connection has ended, with what was done for it: http.Server.Close does not. The listeners must be
+// closed. A disk that hangs is not waited for longer than most.
+func (c *connLimit) wait(most time.Duration) {
+	timeout := time.After(most)
+	for range cap(c.slots) {
+		select {
+		case c.slots <- struct{}{}:
+		case <-timeout:
+			return
+		}
+	}
 }
 
 // peerOf is a client's address; all clients of listeners that are not TCP's count as one.

@@ -54,6 +54,10 @@ listen {
 # Leases, the revision being served, files and history.
 state_dir = "/var/lib/hostler"
 
+# Below which directories the spec may declare local stores. Whoever may commit to the repository chooses what machines can fetch: name
+# the directories that are meant for them. Default: anywhere that the server's user may read.
+store_roots = ["/srv/images"]
+
 # Where "hostler status" and the other commands of operators find the server.
 socket = "/run/hostler/admin.sock"
 

@@ -10,6 +10,8 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -38,7 +40,8 @@ type places map[fact.Digest]place
 // observer finds digest and size of the files that fleets name. Digests are remembered by what cannot change without the
 // content: a git blob id, or a file's device, inode, size and times.
 type observer struct {
-	blobs   *blobs // nil: nothing is kept, and what cannot be reached is left out (an offline plan)
+	blobs   *blobs   // nil: nothing is kept, and what cannot be reached is left out (an offline plan)
+	roots   []string // that local stores must lie below; none: anywhere
 	known   map[string]known
 	fetched map[string]fetched // by URL
 	http    httpDoer
@@ -235,8 +238,30 @@ func (o *observer) digest(r io.Reader) (known, error) {
 	return known{digest: fact.Digest(hex.EncodeToString(h.Sum(nil))), size: size}, nil
 }
 
+// allowed reports whether a store's directory is, links resolved, at or below one that the owner of the server lets specs use: who may
+// commit to the repository must not choose which files of the server machines can fetch.
+func (o *observer) allowed(dir string) bool {
+	if len(o.roots) == 0 {
+		return true
+	}
+	real, err := filepath.EvalSymlinks(dir)
+	if err != nil {
+		real = filepath.Clean(dir) // there is nothing to open; if it is created later, it is looked at again
+	}
+	return slices.ContainsFunc(o.roots, func(root string) bool {
+		if resolved, err := filepath.EvalSymlinks(root); err == nil {
+			root = resolved
+		}
+		rel, err := filepath.Rel(root, real)
+		return err == nil && filepath.IsLocal(rel)
+	})
+}
+
 // inLocalStore hashes a file where it lies: it is served from there, and checked again at each opening.
 func (o *observer) inLocalStore(dir, key string) (render.Artifact, place, error) {
+	if !o.allowed(dir) {
+		return render.Artifact{Problem: "lies in a store that the server's store_roots do not allow"}, place{}, nil
+	}
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		if o.blobs == nil {

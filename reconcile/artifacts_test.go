@@ -57,6 +57,43 @@ func sparse(t *testing.T, name string, size int64) {
 }
 
 // Everything that keeps a file from being served is its problem, in the repository and in a local store alike.
+// TestStoreRoots holds that a spec cannot reach beyond the directories that the server's owner names, nor by a link.
+func TestStoreRoots(t *testing.T) {
+	base := t.TempDir()
+	for _, dir := range []string{"images/live", "images2", "secret"} {
+		writeFile(t, base+"/"+dir+"/k", "content")
+	}
+	if err := os.Symlink(base+"/secret", base+"/images/link"); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(base+"/images", base+"/alias"); err != nil {
+		t.Fatal(err)
+	}
+	const refused = "lies in a store that the server's store_roots do not allow"
+	for _, c := range []struct{ roots, store, problem string }{
+		{"", "/secret", ""},
+		{"/images", "/images/live", ""},
+		{"/images", "/alias/live", ""},
+		{"/alias", "/images/live", ""},
+		{"/images/live", "/images/live", ""},
+		{"/images", "/secret", refused},
+		{"/images", "/images2", refused},
+		{"/images", "/images/link", refused},
+		{"/images", "/images/../secret", refused},
+		{"/images", "/gone", refused},
+		{"/images/live", "/images", refused},
+	} {
+		o := newObserver(&blobs{t.TempDir()}, time.Now)
+		if c.roots != "" {
+			o.roots = []string{base + c.roots}
+		}
+		a, _, err := o.inLocalStore(base+c.store, "k")
+		if err != nil || a.Problem != c.problem {
+			t.Errorf("store %s below %s: %q, %v; want %q", c.store, c.roots, a.Problem, err, c.problem)
+		}
+	}
+}
+
 func TestArtifactProblems(t *testing.T) {
 	base := t.TempDir()
 	tree, store := base+"/tree", base+"/store"

@@ -37,6 +37,7 @@ type Config struct {
 	Source      source.Source
 	Ledger      ledger.Store // the history; nil keeps it in memory
 	StateDir    string
+	StoreRoots  []string      // directories that local stores must lie below; none: anywhere
 	Poll        time.Duration // 0: 30 s
 	Sync        Sync          // empty: Auto
 	AllowRewind bool          // apply a revision that does not contain the applied one
@@ -109,6 +110,7 @@ func New(c Config) (*Reconciler, error) {
 		ended: make(chan struct{}),
 	}
 	r.observer = newObserver(r.blobs, c.Now)
+	r.observer.roots = c.StoreRoots
 	r.held.Store(&held{})
 	r.status = Status{Source: c.Source.String(), Kind: c.Source.Kind(), Sync: c.Sync}
 	r.status.set(c.Now(), Condition{Type: Ready, Reason: NothingServed, Message: "no revision was applied yet"},

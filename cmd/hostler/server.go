@@ -134,7 +134,7 @@ func (s *server) newReconciler() error {
 		return err
 	}
 	s.recon, err = reconcile.New(reconcile.Config{
-		Source: src, Ledger: s.store, StateDir: s.config.StateDir, Poll: c.Poll, Sync: reconcile.Sync(c.Sync), AllowRewind: c.AllowRewind,
+		Source: src, Ledger: s.store, StateDir: s.config.StateDir, StoreRoots: s.config.StoreRoots, Poll: c.Poll, Sync: reconcile.Sync(c.Sync), AllowRewind: c.AllowRewind,
 		Vars: s.config.Vars, Limits: reconcile.Limits{Wall: s.config.Limits.EvalTime, Memory: s.config.Limits.EvalMemory}, Log: s.log, Now: time.Now,
 	})
 	if err != nil {

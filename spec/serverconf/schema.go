@@ -35,6 +35,7 @@ func fileBlock() *block {
 		attrs: []setting{
 			{name: "advertise", set: text(func(c *Config) *string { return &c.Advertise }, baseURL)},
 			{name: "socket", set: text(func(c *Config) *string { return &c.Socket }, socketPath)},
+			{name: "store_roots", set: texts(func(c *Config) *[]string { return &c.StoreRoots }, absolute)},
 			{name: "state_dir", set: text(func(c *Config) *string { return &c.StateDir }, absolute)},
 		},
 		blocks: []*block{sourceBlock(), inputsBlock(), interfaceBlock(), listenBlock(), limitsBlock()},

@@ -14,9 +14,10 @@ type Config struct {
 	Vars       map[string]string // values for the spec's variables, as text
 	Interfaces []string          // the only ones that are served, in the order of the file
 	Listen     Listen
-	Advertise  string // base of the URLs that machines are given, without a final slash; empty: the address they talk to
-	StateDir   string // absolute
-	Socket     string // of the operator's commands, absolute
+	Advertise  string   // base of the URLs that machines are given, without a final slash; empty: the address they talk to
+	StateDir   string   // absolute
+	StoreRoots []string // absolute; a spec's local stores must lie below one of them. Empty: anywhere that the server may read
+	Socket     string   // of the operator's commands, absolute
 	Limits     Limits
 }
 

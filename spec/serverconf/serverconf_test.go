@@ -69,6 +69,7 @@ limits {
 state_dir = "/srv/hostler/"
 socket    = "/srv/hostler/sock"
 advertise = "https://boot.example.net/pxe/"
+store_roots = ["/srv/images/", "/srv/lab"]
 `
 	want := &Config{
 		Source: Source{
@@ -82,6 +83,7 @@ advertise = "https://boot.example.net/pxe/"
 		Listen:     Listen{TFTP: netip.MustParseAddrPort("10.0.0.1:6969"), HTTP: netip.MustParseAddrPort("0.0.0.0:80"), PathPrefix: "/apis/bss"},
 		Advertise:  "https://boot.example.net/pxe",
 		StateDir:   "/srv/hostler",
+		StoreRoots: []string{"/srv/images", "/srv/lab"},
 		Socket:     "/srv/hostler/sock",
 		Limits:     Limits{EvalTime: 10 * time.Second, EvalMemory: 512 << 20, TFTPTransfers: 10, TFTPPerClient: 2, HTTPConnections: 100},
 	}
@@ -190,6 +192,7 @@ func TestExample(t *testing.T) {
 	want.Source.URL, want.Source.TokenFile, want.Source.Username = "https://git.example.net/infra/boot.git", "/etc/hostler/git-token", "git"
 	want.Vars["env"] = "prod"
 	want.Interfaces = []string{"eth1", "eth2.40"}
+	want.StoreRoots = []string{"/srv/images"}
 	if d := cmp.Diff(&want, got, cmpopts.EquateComparable(netip.AddrPort{})); d != "" {
 		t.Error(d)
 	}

@@ -43,6 +43,29 @@ func text(field func(*Config) *string, check func(string) (string, error)) func(
 	}
 }
 
+// texts is a list of strings, each of which passes the check.
+func texts(field func(*Config) *[]string, check func(string) (string, error)) func(*Config, cty.Value) error {
+	return func(c *Config, v cty.Value) error {
+		if t := v.Type(); !t.IsTupleType() && !t.IsListType() {
+			return fmt.Errorf("a list of strings is required, not %s", t.FriendlyName())
+		}
+		var list []string
+		for it := v.ElementIterator(); it.Next(); {
+			_, e := it.Element()
+			if e.IsNull() || e.Type() != cty.String {
+				return fmt.Errorf("a list of strings is required, and one of its elements is none")
+			}
+			s, err := check(e.AsString())
+			if err != nil {
+				return err
+			}
+			list = append(list, s)
+		}
+		*field(c) = list
+		return nil
+	}
+}
+
 func boolean(field func(*Config) *bool) func(*Config, cty.Value) error {
 	return func(c *Config, v cty.Value) error {
 		if v.Type() != cty.Bool {

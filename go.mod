@@ -4,8 +4,10 @@ go 1.26.0
 
 require (
 	github.com/apparentlymart/go-cidr v1.1.1 // the cidr functions, as Terraform users know them
+	github.com/apparentlymart/go-textseg/v17 v17.0.1 // characters as people count them, for columns and string functions
 	github.com/coredhcp/coredhcp v0.0.0-20260217182248-a0841cb3038f // plugin, handler and configuration types: other coredhcp plugins stand before and after ours
 	github.com/fsnotify/fsnotify v1.10.1 // hints that a file of a directory source or a ref changed
+	github.com/go-git/go-billy/v5 v5.9.2 // the file system that go-git reads repositories through
 	github.com/go-git/go-git/v5 v5.19.3 // reads repositories without a git binary
 	github.com/google/go-cmp v0.7.0 // readable differences in tests
 	github.com/hashicorp/cli v1.1.7 // subcommands and help, laid out as Terraform's
@@ -37,7 +39,6 @@ require (
 	github.com/ProtonMail/go-crypto v1.1.6 // indirect
 	github.com/agext/levenshtein v1.2.1 // indirect
 	github.com/apparentlymart/go-textseg/v15 v15.0.0 // indirect
-	github.com/apparentlymart/go-textseg/v17 v17.0.1 // indirect
 	github.com/armon/go-radix v1.0.0 // indirect
 	github.com/bgentry/speakeasy v0.1.0 // indirect
 	github.com/chappjc/logrus-prefix v0.0.0-20180227015900-3a1d64819adb // indirect
@@ -46,7 +47,6 @@ require (
 	github.com/emirpasic/gods v1.18.1 // indirect
 	github.com/fatih/color v1.16.0 // indirect
 	github.com/go-git/gcfg v1.5.1-0.20230307220236-3a3c6141e376 // indirect
-	github.com/go-git/go-billy/v5 v5.9.2 // indirect
 	github.com/go-viper/mapstructure/v2 v2.4.0 // indirect
 	github.com/golang/groupcache v0.0.0-20241129210726-2c02b8208cf8 // indirect
 	github.com/google/gopacket v1.1.19 // indirect

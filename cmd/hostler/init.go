@@ -9,6 +9,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"hostler/reconcile"
 )
 
 //go:embed starter/fleet.boot.hcl
@@ -66,4 +68,12 @@ func writeStarter(dir string) error {
 		}
 	}
 	return nil
+}
+
+// printFirstPlan shows what a spec does that was served nowhere yet.
+func (env *environment) printFirstPlan(l *reconcile.Loaded) {
+	plan := reconcile.NewPlan(nil, l.Snapshot, nil)
+	plan.Revision = l.Revision
+	p := planPrinter{env: env, plan: plan, new: l.Snapshot}
+	p.print(l.Revision.Short(), "nothing: this is the first")
 }

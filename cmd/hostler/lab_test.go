@@ -109,13 +109,13 @@ func (b *lockedBuffer) String() string              { b.Lock(); defer b.Unlock()
 
 var _ io.Writer = (*lockedBuffer)(nil)
 
-// serve starts the real program in the server's namespace and waits until it answers on its socket.
+// serve starts the real program in the server's namespace and waits until it has decided about the first revision.
 func (l *lab) serve(args ...string) *running {
 	l.t.Helper()
 	r := l.start(args...)
-	r.eventually("the admin socket to answer", func() bool {
+	r.eventually("the first revision to be looked at", func() bool {
 		out, _ := r.hostler("status")
-		return strings.Contains(out, "Revision    ") && !strings.Contains(out, "Progressing")
+		return strings.Contains(out, "Revision    ") && !strings.Contains(out, "NothingServed: no revision was applied yet")
 	})
 	return r
 }

@@ -8,7 +8,7 @@ import (
 
 	"hostler/reconcile"
 	"hostler/render"
-	"hostler/render/fact"
+	"hostler/spec/lang"
 )
 
 // loadFlags are the flags of every command that reads a spec.
@@ -81,22 +81,14 @@ func (env *environment) findNode(s *render.Snapshot, name string) (render.NodeIn
 	if ok {
 		return n, true
 	}
+	var names []string
+	for _, n := range s.Nodes() {
+		names = append(names, string(n.Name))
+	}
 	hint := ""
-	if near := nearest(name, s.Nodes()); near != "" {
+	if near := lang.Suggest(name, names); near != "" {
 		hint = fmt.Sprintf("; did you mean %q?", near)
 	}
 	env.fail("no node %q in the spec%s", name, hint)
 	return n, false
-}
-
-func nearest(name string, nodes []render.NodeInfo) fact.NodeName {
-	for _, n := range nodes {
-		if strings.EqualFold(string(n.Name), name) || strings.HasPrefix(string(n.Name), name) || strings.HasPrefix(name, string(n.Name)) {
-			return n.Name
-		}
-	}
-	if len(nodes) > 0 {
-		return nodes[0].Name
-	}
-	return ""
 }

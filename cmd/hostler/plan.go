@@ -15,6 +15,7 @@ import (
 	"hostler/render/fact"
 	"hostler/servers/admin"
 	"hostler/spec"
+	"hostler/spec/lang"
 )
 
 type planOptions struct {
@@ -328,7 +329,7 @@ func (p *planPrinter) members(nodes []fact.NodeName) string {
 	for i, n := range nodes {
 		names[i] = string(n)
 	}
-	folded := foldNames(names)
+	folded := lang.FoldHosts(names)
 	if len(folded) > 200 && !p.full {
 		return folded[:strings.LastIndexByte(folded[:200], ',')] + ", ... (-full names all)"
 	}

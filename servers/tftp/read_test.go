@@ -345,6 +345,10 @@ func TestStop(t *testing.T) {
 	if after := descriptors(); after > before {
 		t.Errorf("%d descriptors before, %d after", before, after)
 	}
+	// A goroutine that has said that it is done is counted until it has returned.
+	for try := 0; runtime.NumGoroutine() > goroutines && try < 500; try++ {
+		time.Sleep(10 * time.Millisecond)
+	}
 	if after := runtime.NumGoroutine(); after > goroutines {
 		t.Errorf("%d goroutines before, %d after", goroutines, after)
 	}

@@ -191,6 +191,7 @@ type Event struct {
 	Boot     BootID        `json:"boot,omitempty"` // filled in by the timeline when the server does not know it
 	MAC      MAC           `json:"mac"`            // zero when the peer could not be attributed to a machine
 	Node     NodeName      `json:"node,omitempty"`
+	Subnet   string        `json:"subnet,omitempty"`   // of a DHCP message, when one serves it
 	Revision Revision      `json:"revision,omitempty"` // of the snapshot that answered
 	Stage    Stage         `json:"stage"`
 	Client   Client        `json:"client"`

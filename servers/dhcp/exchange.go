@@ -18,6 +18,7 @@ type exchange struct {
 	start    time.Time
 	link     *attachment // where the request came in; nil under coredhcp's own server
 	node     fact.NodeName
+	subnet   string
 	revision fact.Revision
 	result   fact.Result
 	detail   string
@@ -54,10 +55,25 @@ func (x *exchange) reply(now time.Time, resp *dhcpv4.DHCPv4, bytes int, err erro
 
 func (x *exchange) event(at time.Time, what string, stage fact.Stage) fact.Event {
 	return fact.Event{
-		Time: at, MAC: x.facts.MAC, Node: x.node, Revision: x.revision, Stage: stage,
+		Time: at, MAC: x.facts.MAC, Node: x.node, Subnet: x.subnet, Revision: x.revision, Stage: stage,
 		Client: x.facts.Client(), Xid: x.facts.Xid, What: what,
 	}
 }
+
+// received is the request's packet. A request from no address was a broadcast; whether one from an address was, the socket
+// does not tell.
+func (x *exchange) received(d *datagram) fact.Packet {
+	to := broadcastAddr
+	if own := d.link.ingress.Load().Prefixes; !d.peer.Addr().IsUnspecified() && len(own) > 0 {
+		to = own[0].Addr()
+	}
+	return fact.Packet{
+		Time: x.start, MAC: x.facts.MAC, Node: x.node, Proto: fact.ProtoDHCP,
+		From: d.peer, To: netip.AddrPortFrom(to, uint16(d.link.port)), Payload: d.buf[:d.n], Size: d.n,
+	}
+}
+
+var broadcastAddr = netip.AddrFrom4([4]byte{255, 255, 255, 255})
 
 func bootFile(resp *dhcpv4.DHCPv4) string {
 	if resp.BootFileName != "" {

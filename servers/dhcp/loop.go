@@ -111,7 +111,9 @@ func (s *Server) handleDatagram(w worker, d *datagram) {
 		s.report.unreadable(x.start, d.peer.Addr(), d.link.ifi.Name, err)
 		return
 	}
-	if resp := s.traverse(x, req); resp != nil {
+	resp := s.traverse(x, req)
+	s.cfg.Packet(x.received(d))
+	if resp != nil {
 		s.finish(w, x, resp)
 	}
 }

@@ -113,7 +113,7 @@ func (r *responder) answer(x *exchange, req, resp *dhcpv4.DHCPv4) bool {
 		return false
 	}
 	choice := snap.Select(&x.facts)
-	x.node, x.revision = choice.Node, rev
+	x.node, x.subnet, x.revision = choice.Node, choice.Subnet, rev
 	if choice.Ignore != "" {
 		x.refuse(choice.Ignore)
 		return false

@@ -2,7 +2,6 @@ package dhcp
 
 import (
 	"fmt"
-	"net"
 	"net/netip"
 	"slices"
 
@@ -20,7 +19,7 @@ type route struct {
 // routeOf decides as RFC 2131 section 4.1 says, with port the client's port (the relay agent listens on the server's, one lower).
 func routeOf(x *exchange, resp *dhcpv4.DHCPv4, port int) route {
 	client := func(a netip.Addr) netip.AddrPort { return netip.AddrPortFrom(a, uint16(port)) }
-	broadcast := route{to: client(netip.AddrFrom4([4]byte{255, 255, 255, 255}))}
+	broadcast := route{to: client(broadcastAddr)}
 	yiaddr := addrOf(resp.YourIPAddr)
 	switch f := &x.facts; {
 	case f.GIAddr.IsValid():
@@ -61,15 +60,25 @@ func (s *Server) deliver(x *exchange, resp *dhcpv4.DHCPv4, payload []byte) error
 		}
 		err := a.unicast(resp.ClientHWAddr, from, r.to, payload)
 		if err == nil {
+			s.sent(x, src, r.to, payload)
 			return nil
 		}
 		if a.noUnicast(err) {
 			s.cfg.Log.Warn("dhcp: replies to machines without an address are broadcast", "interface", a.ifi.Name, "err", err)
 		}
-		r.to = netip.AddrPortFrom(netip.AddrFrom4([4]byte(net.IPv4bcast.To4())), r.to.Port())
+		r.to = netip.AddrPortFrom(broadcastAddr, r.to.Port())
 	}
 	if err := a.send(src, r.to, payload); err != nil {
 		return fmt.Errorf("sending to %s on %s: %w", r.to, a.ifi.Name, err)
 	}
+	s.sent(x, src, r.to, payload)
 	return nil
+}
+
+// sent hands over a reply that left.
+func (s *Server) sent(x *exchange, src netip.Addr, to netip.AddrPort, payload []byte) {
+	s.cfg.Packet(fact.Packet{
+		Time: s.cfg.Now(), MAC: x.facts.MAC, Node: x.node, Proto: fact.ProtoDHCP, Sent: true,
+		From: netip.AddrPortFrom(src, uint16(x.link.port)), To: to, Payload: payload, Size: len(payload),
+	})
 }

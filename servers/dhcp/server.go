@@ -34,6 +34,7 @@ type Config struct {
 	Leases  Leases
 	Base    late.Base             // of the boot HTTP server, for boot files that are URLs
 	Event   func(fact.Event)      // must not block
+	Packet  func(fact.Packet)     // every request and reply of a machine; must not block, nor keep the payload
 	Before  []config.PluginConfig // coredhcp plugins that see a request before ours
 	After   []config.PluginConfig // and after ours
 	Log     *slog.Logger
@@ -44,6 +45,9 @@ type Config struct {
 func (c Config) withDefaults() Config {
 	if c.Event == nil {
 		c.Event = func(fact.Event) {}
+	}
+	if c.Packet == nil {
+		c.Packet = func(fact.Packet) {}
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)

@@ -55,7 +55,8 @@ type Config struct {
 	Leases  Leases
 	Boots   Boots
 	Base    late.Base
-	Event   func(fact.Event) // must not block
+	Event   func(fact.Event)  // must not block
+	Packet  func(fact.Packet) // nil, or told of the first and last packets of a transfer; must not block, nor keep the payload
 	Log     *slog.Logger
 	Now     func() time.Time
 

@@ -40,7 +40,7 @@ func table(n int) string {
 
 // The time from a commit of one changed kernel argument, which changes every machine, until it is served.
 func BenchmarkCommitToWire(b *testing.B) {
-	for _, n := range []int{10, 10_000} {
+	for _, n := range []int{10, 10_000, 100_000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			g := newRig(b, "git", nil)
 			g.save("nodes.csv", table(n), "table")
@@ -55,6 +55,9 @@ func BenchmarkCommitToWire(b *testing.B) {
 				g.commit(fmt.Sprint("v", i))
 				g.await()
 				b.ReportMetric(float64(time.Since(start).Milliseconds()), "ms/last")
+			}
+			for _, st := range g.r.Status().Stages {
+				b.ReportMetric(float64(st.Took.Milliseconds()), st.Stage+"-ms")
 			}
 		})
 	}

@@ -40,7 +40,7 @@ type candidate struct {
 	warnings spec.Diagnostics // of the evaluation
 	diags    spec.Diagnostics // these, and those of the render and the gate
 	log      source.Log
-	began    time.Time
+	watch    *stopwatch
 }
 
 // cycle goes through the stages once. force tries a refused revision again.
@@ -133,7 +133,8 @@ func (r *Reconciler) again(ctx context.Context, began time.Time) error {
 	if err != nil || maps.Equal(as, before) {
 		return fail
 	}
-	cand.Artifacts, cand.Places, cand.began = as, ps, began
+	cand.Artifacts, cand.Places, cand.watch = as, ps, r.stopwatch(began)
+	cand.watch.done(stageObserve)
 	if fail := r.finish(ctx, cand); fail != nil {
 		r.last.fail = fail
 		return r.report(ctx, cand.Commit.Revision, fail)
@@ -152,7 +153,8 @@ func (r *Reconciler) refresh(ctx context.Context, cur *served, began time.Time) 
 	if err != nil {
 		return r.report(ctx, cur.Commit.Revision, &failure{reason: ApplyFailed, err: err})
 	}
-	cand := &candidate{record: cur.record, began: began}
+	cand := &candidate{record: cur.record, watch: r.stopwatch(began)}
+	cand.watch.done(stageObserve)
 	cand.Artifacts, cand.Places, cand.Assignments = as, ps, outside
 	same := maps.Equal(as, cur.Artifacts) && maps.Equal(outside.Holds, cur.Assignments.Holds)
 	if !same {
@@ -163,7 +165,7 @@ func (r *Reconciler) refresh(ctx context.Context, cur *served, began time.Time) 
 		return r.report(ctx, cur.Commit.Revision, fail)
 	}
 	if !maps.Equal(ps, cur.Places) { // the same content in another file: servable again, nothing else changes
-		r.swap(&served{record: cand.record, snapshot: cur.snapshot}, false)
+		r.swap(&served{record: cand.record, snapshot: cur.snapshot}, nil)
 	}
 	r.ready(cur.Commit.Revision, nil)
 	return nil
@@ -173,7 +175,7 @@ func (r *Reconciler) refresh(ctx context.Context, cur *served, began time.Time) 
 func (r *Reconciler) prepare(ctx context.Context, rev fact.Revision, began time.Time, o options) (*candidate, *failure) {
 	octx, cancel := context.WithTimeout(ctx, openTime)
 	defer cancel()
-	cand := &candidate{began: began}
+	cand := &candidate{watch: r.stopwatch(began)}
 	tree, err := r.open(octx, rev)
 	if err != nil {
 		return cand, &failure{reason: FetchFailed, err: err}
@@ -188,15 +190,18 @@ func (r *Reconciler) prepare(ctx context.Context, rev fact.Revision, began time.
 			"%s does not contain the applied %s: its branch was reset, or its repository is gone; apply it by hand, or allow rewinds",
 			rev.Short(), r.current().Commit.Revision.Short())}
 	}
+	cand.watch.done(stageFetch)
 	if fail := r.evaluate(ctx, cand); fail != nil {
 		return cand, fail
 	}
+	cand.watch.done(stageEvaluate)
 	if cand.Artifacts, cand.Places, err = r.observer.observe(ctx, cand.Fleet, tree, nil, nil); err != nil {
 		return cand, classify(err)
 	}
 	if cand.Assignments, err = r.c.Assignments(ctx); err != nil {
 		return cand, &failure{reason: ApplyFailed, err: err}
 	}
+	cand.watch.done(stageObserve)
 	return cand, r.finish(ctx, cand)
 }
 
@@ -259,11 +264,13 @@ func (r *Reconciler) finish(ctx context.Context, cand *candidate) (fail *failure
 	if ds.HasErrors() {
 		return &failure{reason: RenderFailed, permanent: true, diags: append(ds, cand.warnings...)}
 	}
+	cand.watch.done(stageRender)
 	old, _ := r.Current()
 	gate := r.c.Gate(ctx, old, snapshot)
 	if gate.HasErrors() {
 		return &failure{reason: GateRefused, permanent: true, diags: append(gate, cand.warnings...)}
 	}
+	cand.watch.done(stageGate)
 	cand.snapshot, cand.Digest = snapshot, snapshot.Digest()
 	cand.diags = slices.Concat(cand.warnings, ds, gate)
 	return nil
@@ -280,12 +287,13 @@ func (r *Reconciler) apply(ctx context.Context, cand *candidate) error {
 	if err := r.archive.save(&cand.record); err != nil {
 		return r.report(ctx, cand.Commit.Revision, &failure{reason: ApplyFailed, err: err})
 	}
+	cand.watch.done(stagePersist)
 	s := &served{record: cand.record, snapshot: cand.snapshot}
-	r.swap(s, true)
-	took := r.c.Now().Sub(cand.began)
+	r.swap(s, cand.watch.times)
+	took := cand.watch.total()
 	r.last = attempt{rev: s.Commit.Revision}
 	r.c.Log.Info("revision applied", "revision", s.Commit.Revision, "digest", s.Digest, "duration", took,
-		"author", s.Commit.Author, "subject", s.Commit.Subject, "nodes", len(s.Fleet.Nodes))
+		"author", s.Commit.Author, "subject", s.Commit.Subject, "nodes", len(s.Fleet.Nodes), cand.watch.attr())
 	e := newEntry(s.Commit, Applied, s.Applied)
 	e.Digest, e.Duration = s.Digest, took
 	r.note(ctx, cand.log, e)
@@ -297,8 +305,9 @@ func (r *Reconciler) apply(ctx context.Context, cand *candidate) error {
 	return nil
 }
 
-// swap puts s in force; the one before stays for an hour. An older state of the same revision does not.
-func (r *Reconciler) swap(s *served, fresh bool) {
+// swap puts s in force; the one before stays for an hour. An older state of the same revision does not. Without stages it is the
+// same revision as before, for the status.
+func (r *Reconciler) swap(s *served, stages []StageTime) {
 	now := r.c.Now()
 	next := held{s}
 	for _, old := range *r.held.Load() {
@@ -313,8 +322,9 @@ func (r *Reconciler) swap(s *served, fresh bool) {
 	r.held.Store(&next)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if fresh {
+	if stages != nil {
 		r.status.serve(s, now)
+		r.status.Stages = stages
 	}
 }
 

@@ -35,7 +35,7 @@ func (r *Reconciler) restock(ctx context.Context) {
 	if err != nil || maps.Equal(as, cur.Artifacts) && maps.Equal(ps, cur.Places) {
 		return // a file that is gone is reported where it is asked for
 	}
-	cand := &candidate{record: cur.record}
+	cand := &candidate{record: cur.record, watch: r.stopwatch(r.c.Now())}
 	cand.Artifacts, cand.Places, cand.snapshot = as, ps, cur.snapshot
 	fresh := !maps.Equal(as, cur.Artifacts)
 	if fresh {
@@ -49,6 +49,6 @@ func (r *Reconciler) restock(ctx context.Context) {
 			return
 		}
 	}
-	r.swap(&served{record: cand.record, snapshot: cand.snapshot}, fresh)
+	r.swap(&served{record: cand.record, snapshot: cand.snapshot}, cand.watch.times)
 	r.c.Log.Info("files of stores changed", "revision", cur.Commit.Revision, "digest", cand.Digest)
 }

@@ -56,6 +56,7 @@ type Status struct {
 	Author        string           `json:"author,omitempty"`
 	Subject       string           `json:"subject,omitempty"`
 	ServingSince  time.Time        `json:"serving_since,omitzero"`
+	Stages        []StageTime      `json:"stages,omitempty"` // of bringing it into force, in their order; none after a start
 	Checked       time.Time        `json:"checked,omitzero"` // when the source last answered
 	NextTry       time.Time        `json:"next_try,omitzero"`
 	Conditions    []Condition      `json:"conditions"`

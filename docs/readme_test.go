@@ -63,7 +63,7 @@ func TestCommandsInDocuments(t *testing.T) {
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%s: %v\n%s", build, err, out)
 	}
-	lab, err := examples.NewLab(t.Context(), filepath.Join(bin, "hostler"), false)
+	lab, err := examples.NewLab(t.Context(), filepath.Join(bin, "hostler"), "lab", false)
 	if err != nil {
 		t.Fatal(err)
 	}

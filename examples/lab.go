@@ -1,4 +1,4 @@
-// Package examples is fleets that people copy. Its code takes one of them, the lab, all the way: a git repository with a
+// Package examples is fleets that people copy. Its code takes two of them, lab and firmware, all the way: a git repository with a
 // copy of it, hostler serving that, and machines that boot. The demo and the tests share it. It uses hostler as
 // its users do, by the program and its commands.
 package examples
@@ -23,10 +23,10 @@ import (
 	"hostler/examples/vm"
 )
 
-//go:embed lab testdata/lab-command-lines.txt
+//go:embed lab firmware testdata/command-lines.txt
 var files embed.FS
 
-// Lab is examples/lab, running.
+// Lab is a fleet of the examples, running.
 type Lab struct {
 	Network *vm.Network
 	Repo    string // the git repository that operators commit to
@@ -40,15 +40,18 @@ type Lab struct {
 	unprivileged bool
 }
 
-// labMachines are the machines of examples/lab/machines.csv, by name.
-var labMachines = map[string]vm.Machine{
+// machines are the machines of examples/lab and examples/firmware, by name.
+var machines = map[string]vm.Machine{
 	"bios1": {MAC: "52:54:00:77:00:01", Firmware: vm.BIOS},
 	"uefi1": {MAC: "52:54:00:77:00:02", Firmware: vm.UEFI},
+
+	"uefi-http": {MAC: "52:54:00:77:01:01", Firmware: vm.UEFIHTTP},
+	"arm64":     {MAC: "52:54:00:77:01:04", Firmware: vm.ARM64},
 }
 
-// NewLab makes the network and the repository; nothing runs yet. The hostler program is the file binary. An
-// unprivileged lab runs it as the service unit does: as nobody, with two capabilities. Close it after use.
-func NewLab(ctx context.Context, binary string, unprivileged bool) (l *Lab, err error) {
+// NewLab makes the network and the repository with the fleet, lab or firmware; nothing runs yet. The hostler program is the
+// file binary. An unprivileged lab runs it as the service unit does: as nobody, with two capabilities. Close it after use.
+func NewLab(ctx context.Context, binary, fleet string, unprivileged bool) (l *Lab, err error) {
 	l = &Lab{binary: binary, unprivileged: unprivileged}
 	defer func() {
 		if err != nil {
@@ -66,7 +69,7 @@ func NewLab(ctx context.Context, binary string, unprivileged bool) (l *Lab, err 
 	if err = l.folders(); err != nil {
 		return l, err
 	}
-	return l, l.repository(ctx)
+	return l, l.repository(ctx, fleet)
 }
 
 // Close ends everything in the lab and removes its files.
@@ -99,12 +102,12 @@ func (l *Lab) folders() error {
 
 const nobody = 65534
 
-func (l *Lab) repository(ctx context.Context) error {
-	lab, err := fs.Sub(files, "lab")
+func (l *Lab) repository(ctx context.Context, fleet string) error {
+	spec, err := fs.Sub(files, fleet)
 	if err != nil {
 		return err
 	}
-	if err := os.CopyFS(l.Repo, lab); err != nil {
+	if err := os.CopyFS(l.Repo, spec); err != nil {
 		return err
 	}
 	for _, args := range [][]string{
@@ -112,7 +115,7 @@ func (l *Lab) repository(ctx context.Context) error {
 		{"config", "user.name", "An Operator"},
 		{"config", "user.email", "operator@example.net"},
 		{"add", "-A"},
-		{"commit", "-q", "-m", "lab: two machines"},
+		{"commit", "-q", "-m", fleet + ": machines"},
 	} {
 		if err := l.git(ctx, args...); err != nil {
 			return err
@@ -131,7 +134,7 @@ func (l *Lab) git(ctx context.Context, args ...string) error {
 	return nil
 }
 
-// Edit replaces a text of the spec, which must be there, and leaves it to Commit to make that known.
+// Edit replaces a text of the lab's spec, which must be there, and leaves it to Commit to make that known.
 func (l *Lab) Edit(old, new string) error {
 	file := filepath.Join(l.Repo, "lab.boot.hcl")
 	text, err := os.ReadFile(file)
@@ -208,25 +211,25 @@ func (l *Lab) Hostler(ctx context.Context, args ...string) *exec.Cmd {
 
 // Boot switches a machine of the lab on.
 func (l *Lab) Boot(ctx context.Context, name string) (*vm.Guest, error) {
-	m, ok := labMachines[name]
+	m, ok := machines[name]
 	if !ok {
 		return nil, fmt.Errorf("there is no machine %q in the lab", name)
 	}
 	return l.Network.Boot(ctx, m)
 }
 
-// secret is the boot's id, a ULID, and its token: the one part of a command line that cannot be known beforehand.
-var secret = regexp.MustCompile(`hostler\.boot=[0-9A-HJKMNP-TV-Z]{26}\.[A-Z2-7]{26}( |$)`)
+// variable is what cannot be known beforehand of a command line: the boot's id, a ULID, with its token, and the digest of a file.
+var variable = regexp.MustCompile(`(hostler\.boot=)[0-9A-HJKMNP-TV-Z]{26}\.[A-Z2-7]{26}( |$)|(/files/)[0-9a-f]{64}(/)`)
 
 // CheckCommandLine waits until the machine's kernel has said on its serial port what it was told, and compares that
-// with testdata/lab-command-lines.txt for the commits, of which one must be right: which one, is the result.
+// with testdata/command-lines.txt for the commits, of which one must be right: which one, is the result.
 func CheckCommandLine(ctx context.Context, g *vm.Guest, machine string, commits ...string) (commit string, err error) {
 	line, err := g.Line(ctx, "GUEST CMDLINE ")
 	if err != nil {
 		return "", fmt.Errorf("%s: %w", machine, err)
 	}
-	got := secret.ReplaceAllString(strings.TrimPrefix(line, "GUEST CMDLINE "), "hostler.boot=*$1")
-	text, err := files.ReadFile("testdata/lab-command-lines.txt")
+	got := variable.ReplaceAllString(strings.TrimPrefix(line, "GUEST CMDLINE "), "$1$3*$2$4")
+	text, err := files.ReadFile("testdata/command-lines.txt")
 	if err != nil {
 		return "", err
 	}

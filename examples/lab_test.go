@@ -53,17 +53,30 @@ func built(t *testing.T, name string) string {
 	return filepath.Join(dir, name)
 }
 
-// running is the lab with a server that runs as the service unit runs it, and a context that ends when a boot takes too long.
+// running is the lab with a server, and a context that ends when a boot takes too long.
 func running(t *testing.T) (context.Context, *Lab) {
+	t.Helper()
+	l := runningFleet(t, "lab")
+	return oneBoot(t), l
+}
+
+// oneBoot is a context that ends when a boot takes too long.
+func oneBoot(t *testing.T) context.Context {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), vm.BootDeadline)
 	t.Cleanup(cancel)
-	l, err := NewLab(ctx, built(t, "hostler"), true)
+	return ctx
+}
+
+// runningFleet is a lab with a server that runs as the service unit runs it.
+func runningFleet(t *testing.T, fleet string) *Lab {
+	t.Helper()
+	l, err := NewLab(t.Context(), built(t, "hostler"), fleet, true)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(l.Close)
-	if err := l.Serve(ctx); err != nil {
+	if err := l.Serve(oneBoot(t)); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
@@ -71,7 +84,7 @@ func running(t *testing.T) (context.Context, *Lab) {
 			t.Logf("the log of hostler:\n%s", l.Log)
 		}
 	})
-	return ctx, l
+	return l
 }
 
 // events follows the boots of the lab: the console has a line for each step.

@@ -1,6 +1,6 @@
 // Command demo shows hostler at work on this machine: it serves a copy of examples/lab from a git repository, boots two virtual machines
 // with real firmware, commits a changed kernel parameter, and boots them again. It succeeds only if each machine's own
-// kernel said, on the serial port, exactly what examples/testdata/lab-command-lines.txt says, before and after.
+// kernel said, on the serial port, exactly what examples/testdata/command-lines.txt says, before and after.
 package main
 
 import (
@@ -42,7 +42,7 @@ func demo(ctx context.Context, binary string) error {
 	if err != nil {
 		return err
 	}
-	lab, err := examples.NewLab(ctx, binary, false)
+	lab, err := examples.NewLab(ctx, binary, "lab", false)
 	if err != nil {
 		return err
 	}

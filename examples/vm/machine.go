@@ -11,19 +11,11 @@ import (
 	"time"
 )
 
-// Firmware is what a machine starts with.
-type Firmware string
-
-// The kinds of firmware.
-const (
-	BIOS Firmware = "bios" // SeaBIOS and, as the network card's ROM, QEMU's iPXE
-	UEFI Firmware = "uefi" // OVMF, whose own PXE client fetches a loader
-)
-
 // Machine is a computer to switch on.
 type Machine struct {
 	MAC      string
 	Firmware Firmware
+	Disk     string // the image of a disk that it boots from when the network gives it nothing; none when empty
 }
 
 // Guest is a machine that was switched on.
@@ -39,12 +31,12 @@ func (n *Network) Boot(ctx context.Context, m Machine) (*Guest, error) {
 	if err != nil {
 		return nil, err
 	}
-	args, err := n.hardware(m, tap)
+	program, args, err := n.command(m, tap)
 	if err != nil {
 		return nil, err
 	}
 	g := &Guest{Console: NewConsole()}
-	cmd := exec.Command("qemu-system-x86_64", args...)
+	cmd := exec.Command(program, args...)
 	cmd.Stdout, cmd.Stderr = g.Console, g.Console
 	if g.Process, err = n.Start(cmd); err != nil {
 		return nil, fmt.Errorf("starting %s: %w", m.MAC, err)
@@ -57,36 +49,6 @@ func (n *Network) Boot(ctx context.Context, m Machine) (*Guest, error) {
 		n.ip("link", "del", tap)
 	})
 	return g, nil
-}
-
-// hardware is QEMU's command line. Without hardware virtualisation on purpose: it works everywhere, and the timing of
-// the firmware is the same everywhere.
-func (n *Network) hardware(m Machine, tap string) ([]string, error) {
-	args := []string{"-accel", "tcg", "-display", "none", "-serial", "stdio", "-monitor", "none", "-no-reboot", "-boot", "n",
-		"-netdev", "tap,id=n0,script=no,downscript=no,ifname=" + tap}
-	nic := "virtio-net-pci,netdev=n0,mac=" + m.MAC
-	switch m.Firmware {
-	case BIOS:
-		return append(args, "-m", "512", "-device", nic), nil
-	case UEFI:
-		vars, err := n.variables(tap)
-		// Without the card's ROM, so that OVMF's own driver and PXE client are what boots.
-		return append(args, "-machine", "q35", "-m", "1024", "-device", nic+",romfile=",
-			"-drive", "if=pflash,format=raw,unit=0,readonly=on,file=/usr/share/OVMF/OVMF_CODE_4M.fd",
-			"-drive", "if=pflash,format=raw,unit=1,file="+vars), err
-	default:
-		return nil, fmt.Errorf("no such firmware: %q", m.Firmware)
-	}
-}
-
-// variables copies the firmware's empty variable store, which the machine writes to.
-func (n *Network) variables(name string) (string, error) {
-	empty, err := os.ReadFile("/usr/share/OVMF/OVMF_VARS_4M.fd")
-	if err != nil {
-		return "", err
-	}
-	file := filepath.Join(n.dir, name+".vars")
-	return file, os.WriteFile(file, empty, 0o600)
 }
 
 // Line waits until the machine has said a whole line that matches, and gives the line from the match on. The error of a

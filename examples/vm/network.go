@@ -74,7 +74,7 @@ func (n *Network) inside(f func() error) error {
 func (n *Network) bridge(addr netip.Prefix) error {
 	for _, args := range [][]string{
 		{"link", "set", "lo", "up"},
-		{"link", "add", "br0", "type", "bridge"},
+		{"link", "add", "br0", "address", "52:54:00:77:00:00", "type", "bridge"}, // else it would take one anew with each machine
 		{"addr", "add", addr.String(), "dev", "br0"},
 		{"link", "set", "br0", "up"},
 	} {

@@ -20,7 +20,7 @@ import (
 func TestBootFromDnsmasq(t *testing.T) {
 	n := network(t)
 	serve(t, n)
-	for _, m := range []Machine{{"52:54:00:77:00:01", BIOS}, {"52:54:00:77:00:02", UEFI}} {
+	for _, m := range []Machine{{MAC: "52:54:00:77:00:01", Firmware: BIOS}, {MAC: "52:54:00:77:00:02", Firmware: UEFI}} {
 		t.Run(string(m.Firmware), func(t *testing.T) {
 			t.Parallel()
 			ctx, cancel := context.WithTimeout(t.Context(), BootDeadline)
@@ -145,12 +145,12 @@ func TestCloseEndsPrograms(t *testing.T) {
 
 func TestMachineErrors(t *testing.T) {
 	n := network(t)
-	_, err := n.Boot(t.Context(), Machine{"52:54:00:77:00:01", "coreboot"})
+	_, err := n.Boot(t.Context(), Machine{MAC: "52:54:00:77:00:01", Firmware: "coreboot"})
 	if err == nil || err.Error() != `no such firmware: "coreboot"` {
 		t.Errorf("got %v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	g, err := n.Boot(ctx, Machine{"52:54:00:77:00:01", BIOS})
+	g, err := n.Boot(ctx, Machine{MAC: "52:54:00:77:00:01", Firmware: BIOS})
 	if err != nil {
 		t.Fatal(err)
 	}

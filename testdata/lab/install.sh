@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the lab and the tests need from Debian, and prepares the guest that the lab's machines boot: Debian's
-# cloud kernel, and an initrd of busybox and the init script beside this file. Does nothing when all is there.
+# cloud kernel, and an initrd of busybox and the init script beside this file. For the tests, also the guest for 64-bit ARM, and the
+# loaders that are not part of hostler. Does nothing when all is there.
 # usage: install.sh demo|test
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
@@ -9,7 +10,8 @@ umask 022 # machines read the guest through a server that may run as another use
 
 packages=(qemu-system-x86 ipxe-qemu ovmf busybox-static cpio xz-utils iproute2 git)
 if [ "${1:?demo or test}" = test ]; then
-	packages+=(gcc libc6-dev pxelinux syslinux-common dnsmasq-base isc-dhcp-client udhcpc tftp-hpa curl openssh-server systemd)
+	packages+=(gcc libc6-dev pxelinux syslinux-common dnsmasq-base isc-dhcp-client udhcpc tftp-hpa curl openssh-server systemd
+		qemu-system-arm qemu-efi-aarch64)
 fi
 
 sudo=()
@@ -31,39 +33,83 @@ if [ ${#missing[@]} -gt 0 ]; then
 	"${sudo[@]}" apt-get -qq install --no-install-recommends "${missing[@]}" >/dev/null </dev/null
 fi
 
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+chmod 755 "$work"
+
+# fetch ROOT PACKAGE... unpacks packages without installing them: for another architecture when foreign says so. Then apt
+# keeps its lists in a folder of ours, and the machine's own know nothing of it.
+foreign=()
+fetch() {
+	local root=$1 debs
+	shift
+	debs=$(mktemp -d -p "$work")
+	chmod 755 "$debs"
+	(cd "$debs" && apt-get -qq "${foreign[@]}" download "$@" 2>/dev/null)
+	for d in "$debs"/*.deb; do dpkg -x "$d" "$root"; done
+}
+
+# kernel_of ARCH is the package that the cloud kernel's name stands for today.
+kernel_of() { apt-cache "${foreign[@]}" depends "linux-image-cloud-$1" | awk '/Depends:/ {print $2; exit}'; }
+
+# prepare FOLDER ARCH BUSYBOX makes vmlinuz and initrd.gz.
+prepare() {
+	local to=$1 kernel root m file
+	kernel=$(mktemp -d -p "$work") root=$(mktemp -d -p "$work")
+	fetch "$kernel" "$(kernel_of "$2")"
+	mkdir -p "$root"/{bin,lib/modules,proc,sys,dev} "$to"
+	cp "$3" "$root/bin/busybox"
+	cp "$here/init" "$root/init"
+	chmod 755 "$root" "$root/init" "$root/bin/busybox"
+	for m in virtio_ring virtio virtio_pci_legacy_dev virtio_pci_modern_dev virtio_pci failover net_failover virtio_net; do
+		file=$(find "$kernel" -name "$m.ko*")
+		cp "$file" "$root/lib/modules/"
+		case $file in *.xz) xz -d "$root/lib/modules/$m.ko.xz" ;; esac
+	done
+	find "$root" -exec touch -h -d @0 {} +
+	cp "$kernel"/boot/vmlinuz-* "$to/vmlinuz"
+	# Sorted, without owners, times, devices and inode numbers: the same packages give the same bytes.
+	(cd "$root" && find . | sort | cpio --quiet --reproducible --owner=0:0 -o -H newc) | gzip -9n >"$to/initrd.gz"
+	rm -rf "$kernel" "$root"
+}
+
+# place FROM TO moves a folder to another file system, and gives it its name only once it is whole.
+place() {
+	rm -rf "$2" "$2.new"
+	mv "$1" "$2.new"
+	mv "$2.new" "$2"
+}
+
 # A change of the recipe is another folder: an old guest is never taken for a new one.
 recipe=$(cat "$here/install.sh" "$here/init" | sha256sum | cut -c1-12)
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/hostler-lab
 guest=$cache/$recipe
+mkdir -p "$cache"
 if [ ! -e "$guest/initrd.gz" ]; then
 	echo "preparing the guest in $guest"
-	work=$(mktemp -d)
-	trap 'rm -rf "$work"' EXIT
-	chmod 755 "$work"
-	cd "$work"
 	refresh
-	kernel=$(apt-cache depends linux-image-cloud-amd64 | awk '/Depends:/ {print $2; exit}')
-	apt-get -qq download "$kernel" 2>/dev/null
-	dpkg -x ./*.deb kernel
-
-	mkdir -p root/bin root/lib/modules root/proc root/sys root/dev
-	cp /bin/busybox root/bin/
-	cp "$here/init" root/init
-	chmod 755 root root/init root/bin/busybox
-	for m in virtio_ring virtio virtio_pci_legacy_dev virtio_pci_modern_dev virtio_pci failover net_failover virtio_net; do
-		file=$(find kernel -name "$m.ko*")
-		cp "$file" root/lib/modules/
-		case $file in *.xz) xz -d "root/lib/modules/$m.ko.xz" ;; esac
-	done
-	find root -exec touch -h -d @0 {} +
-
-	mkdir -p "$cache"
-	rm -rf "$guest.new"
-	mkdir "$guest.new"
-	cp kernel/boot/vmlinuz-* "$guest.new/vmlinuz"
-	# Sorted, without owners, times, devices and inode numbers: the same packages give the same bytes.
-	(cd root && find . | sort | cpio --quiet --reproducible --owner=0:0 -o -H newc) | gzip -9n >"$guest.new/initrd.gz"
-	rm -rf "$guest"
-	mv "$guest.new" "$guest"
+	prepare "$work/guest" amd64 /bin/busybox
+	place "$work/guest" "$guest"
+fi
+if [ "$1" = test ] && [ ! -e "$guest/loaders" ]; then
+	echo "preparing loaders in $guest"
+	refresh
+	fetch "$work/unpacked" shim-signed grub-efi-amd64-signed
+	mkdir "$work/loaders"
+	cp "$work/unpacked/usr/lib/shim/shimx64.efi.signed" "$work/loaders/shimx64.efi"
+	cp "$work/unpacked/usr/lib/grub/x86_64-efi-signed/grubnetx64.efi.signed" "$work/loaders/grubx64.efi" # the name that shim asks for
+	cp "$work/unpacked/usr/lib/grub/x86_64-efi-signed/grubx64.efi.signed" "$work/loaders/grub-disk.efi"
+	cp /usr/lib/PXELINUX/lpxelinux.0 /usr/lib/syslinux/modules/bios/ldlinux.c32 "$work/loaders/"
+	place "$work/loaders" "$guest/loaders"
+fi
+if [ "$1" = test ] && [ ! -e "$guest/arm64" ]; then
+	echo "preparing the guest for 64-bit ARM in $guest"
+	mkdir -p "$work"/lists/partial "$work/cache"
+	foreign=(-oAPT::Architecture=arm64 -oAPT::Architectures=arm64 -oDir::State::Lists="$work/lists" -oDir::Cache="$work/cache"
+		-oAcquire::Languages=none -oDebug::NoLocking=1)
+	apt-get -qq "${foreign[@]}" update
+	fetch "$work/arm64-unpacked" busybox-static
+	prepare "$work/arm64" arm64 "$work/arm64-unpacked/bin/busybox"
+	place "$work/arm64" "$guest/arm64"
 fi
 ln -sfn "$recipe" "$cache/guest"

@@ -1,6 +1,7 @@
 package render
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -47,12 +48,14 @@ func (s *Snapshot) bootMode(n *spec.Node) spec.BootMode {
 	return spec.BootNet
 }
 
-// Answer decides the reply to a DISCOVER, REQUEST or INFORM of a client for which Select made the choice and the
-// leases hold the address. An invalid address is a pool that is exhausted.
+// Answer decides the reply to a DISCOVER, REQUEST, INFORM or BOOTP request of a client for which Select made the choice and
+// the leases hold the address; the choice takes over from it which of several pools that is in. An invalid address is a
+// pool that is exhausted, unless the choice needs none.
 func (s *Snapshot) Answer(f *fact.Facts, c *Choice, addr netip.Addr) Answer {
 	if c.Ignore != "" {
 		return Answer{Ignore: c.Ignore}
 	}
+	c.settle(addr)
 	i, ok := s.bySubnet[c.Subnet]
 	if !ok {
 		return Answer{Ignore: fmt.Sprintf("subnet %s: no longer declared", c.Subnet)}
@@ -69,7 +72,7 @@ func (s *Snapshot) Answer(f *fact.Facts, c *Choice, addr netip.Addr) Answer {
 			r.opts = append(r.opts, o.Option)
 		}
 	}
-	if f.Message != fact.Inform { // RFC 2131 section 4.3.5: no lease times
+	if f.Message != fact.Inform && f.Message != fact.BOOTP { // RFC 2131 section 4.3.5, RFC 1534 section 2: no lease times
 		r.putTimes(c.Claim.For)
 	}
 	if m.node != nil && r.wants(optHostname) {
@@ -90,58 +93,6 @@ func (s *Snapshot) networkOptions(sn *subnet, m *client) []option {
 	return sn.options
 }
 
-// verdict is the kind of reply that RFC 2131 section 4.3 prescribes.
-func verdict(f *fact.Facts, c *Choice, addr netip.Addr) Answer {
-	switch f.Message {
-	case fact.Discover:
-		if !addr.IsValid() {
-			return Answer{Ignore: exhausted(c)}
-		}
-		return Answer{Message: fact.Offer, YIAddr: addr, ServerID: c.Server}
-	case fact.Request:
-		return verdictRequest(f, c, addr)
-	case fact.Inform:
-		if !f.CIAddr.IsValid() {
-			return Answer{Ignore: "inform: without a client address"}
-		}
-		return Answer{Message: fact.Ack, ServerID: c.Server}
-	case fact.BOOTP:
-		return Answer{Ignore: "bootp: has no message type"}
-	}
-	return Answer{Ignore: strings.ToLower(f.Message.String()) + ": has no reply"}
-}
-
-func exhausted(c *Choice) string {
-	if c.Claim.Fixed.IsValid() {
-		return fmt.Sprintf("address %s: in use by another machine", c.Claim.Fixed)
-	}
-	return fmt.Sprintf("pool %s: exhausted", c.Claim.Pool)
-}
-
-// verdictRequest follows RFC 2131 section 4.3.2: a client selects our offer (option 54 is there), or verifies an address that
-// it remembers (option 50 alone), or renews or rebinds (ciaddr).
-func verdictRequest(f *fact.Facts, c *Choice, addr netip.Addr) Answer {
-	if f.ServerID.IsValid() && f.ServerID != c.Server {
-		return Answer{Ignore: fmt.Sprintf("request: selects server %s", f.ServerID)}
-	}
-	want := wanted(f)
-	refuse := func(why string) Answer {
-		if !c.Nak {
-			return Answer{Ignore: why}
-		}
-		return Answer{Message: fact.Nak, Reason: why, ServerID: c.Server}
-	}
-	switch {
-	case !want.IsValid():
-		return Answer{Ignore: "request: names no address"}
-	case !addr.IsValid():
-		return refuse(exhausted(c))
-	case want != addr:
-		return refuse(fmt.Sprintf("address %s: not leased to %s", want, f.MAC))
-	}
-	return Answer{Message: fact.Ack, YIAddr: addr, ServerID: c.Server}
-}
-
 // boot says what the client loads next, and where from.
 func (s *Snapshot) boot(a *Answer, r *reply, f *fact.Facts, c *Choice, m *client) {
 	if f.Client() == fact.ClientOS || m.boot == spec.BootOff || m.node == nil && m.profile < 0 ||
@@ -156,7 +107,11 @@ func (s *Snapshot) boot(a *Answer, r *reply, f *fact.Facts, c *Choice, m *client
 		r.putServer(c.Server)
 		return
 	}
-	if l, _ := s.loader(arch(f), m.loader, m.node); l != nil {
+	a93 := arch(f)
+	if f.Message == fact.BOOTP { // older than option 93, and than UEFI
+		a93 = s.nodeArch(m.node, cmp.Or(m.node.Firmware, "bios"))
+	}
+	if l, _ := s.loader(a93, m.loader, m.node); l != nil {
 		a.Loader, a.SIAddr = l.Name, c.Server
 		s.load(a, r, f, l)
 	}

@@ -25,10 +25,12 @@ type subnet struct {
 }
 
 // pool is every address that one kind of machine may lease: first from the pools for that kind, then from those for any.
+// Its slices are shared with every claim and read-only.
 type pool struct {
-	name  string // of the first such pool; empty: there is none
-	lease spec.Lease
-	free  []fact.Range // shared with every claim; read-only
+	name   string // of all of them; empty: there is none
+	free   []fact.Range
+	names  []string              // the pool of each range
+	leases map[string]spec.Lease // by pool
 }
 
 // networks finds subnets by an address of a relay agent, of a link or of an interface. The lists of subnets are sorted.
@@ -38,16 +40,22 @@ type networks struct {
 	bits   []int // the distinct prefix lengths
 }
 
-// at gives every subnet that an address speaks for.
+// at gives every subnet that an address speaks for: that of a relay agent, or one of its own.
 func (n *networks) at(a netip.Addr) []int {
-	found := slices.Clone(n.relay[a])
+	found := append(n.holding(a), n.relay[a]...)
+	slices.Sort(found)
+	return slices.Compact(found)
+}
+
+// holding gives every subnet that has an address.
+func (n *networks) holding(a netip.Addr) (found []int) {
 	for _, b := range n.bits {
 		if p, err := a.Prefix(b); err == nil {
 			found = append(found, n.prefix[p]...)
 		}
 	}
 	slices.Sort(found)
-	return slices.Compact(found)
+	return found
 }
 
 func (s *Snapshot) indexSubnets() {
@@ -84,14 +92,18 @@ func (s *Snapshot) indexSubnets() {
 }
 
 func mergePools(sn *spec.Subnet, use spec.Serves, declared []netip.Addr) pool {
-	var m pool
+	m := pool{leases: map[string]spec.Lease{}}
 	for _, serves := range []spec.Serves{use, spec.ServesAny} {
 		for i := range sn.Pools {
 			if p := &sn.Pools[i]; p.Serves == serves {
-				if m.name == "" {
-					m.name, m.lease = p.Name, p.Lease
+				if m.name != "" {
+					m.name += ", "
 				}
-				m.free = append(m.free, freeRanges(sn, p.Ranges, declared)...)
+				m.name += p.Name
+				m.leases[p.Name] = p.Lease
+				for _, r := range freeRanges(sn, p.Ranges, declared) {
+					m.free, m.names = append(m.free, r), append(m.names, p.Name)
+				}
 			}
 		}
 	}

@@ -5,6 +5,7 @@ package render
 
 import (
 	"net/netip"
+	"time"
 
 	"hostler/render/fact"
 	"hostler/spec"
@@ -32,15 +33,23 @@ type Choice struct {
 	Ignore string        // why there is no answer; empty: there is one
 	Node   fact.NodeName // empty for a machine that nobody declared
 	Subnet string
-	Server netip.Addr // identifies this server (option 54), is its next-server, and the address that replies leave from
+	Server netip.Addr // next-server, and the address that replies leave from
+	ID     netip.Addr // identifies this server (option 54): Server, unless a relay agent wants to be called that
 	Claim  fact.Claim // what to ask the leases for
-	Nak    bool       // whether a REQUEST for another address is refused by NAK, or ignored
+	None   string     // why the machine gets no address here, although it is answered; empty: it gets one
+	// Nak says that this server knows what address the machine may have: it confirms an address that the machine remembers,
+	// and refuses another one by NAK. Without it, such requests are met with silence. The server sets it for whoever holds a lease.
+	Nak bool
+
+	asked time.Duration         // the lease time that the client would like
+	lease spec.Lease            // of the machine's layers
+	pools map[string]spec.Lease // of the pools that the claim is for; shared, read-only
 }
 
 // Answer is a DHCP reply without the fields that are copied from the request.
 type Answer struct {
 	Ignore   string       // why there is no reply; empty: there is one
-	Message  fact.Message // Offer, Ack or Nak
+	Message  fact.Message // Offer, Ack or Nak; BOOTP for the reply to a BOOTP request
 	Reason   string       // of a Nak, sent as option 56
 	YIAddr   netip.Addr
 	SIAddr   netip.Addr // next-server, invalid: none

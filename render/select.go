@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"net/netip"
-	"slices"
 	"time"
 
 	"hostler/render/fact"
@@ -17,8 +16,8 @@ func (s *Snapshot) Select(f *fact.Facts) Choice {
 		return Choice{Ignore: why}
 	}
 	p, declared := s.byMAC[f.MAC]
-	at, via := s.where(f)
-	i, ok := s.pick(at, p, declared)
+	at, via, routed := s.where(f)
+	i, ok := s.pick(at, p, declared, wanted(f))
 	if !ok {
 		return Choice{Ignore: fmt.Sprintf("no subnet: nothing is declared for %s", via)}
 	}
@@ -34,12 +33,18 @@ func (s *Snapshot) Select(f *fact.Facts) Choice {
 	if c.Server, c.Ignore = serverAddress(sn, f); c.Ignore != "" {
 		return c
 	}
-	c.Nak = declared || sn.Unknown >= 0 && sn.Authoritative
+	c.ID = c.Server
+	if f.GIAddr.IsValid() && f.Override.IsValid() {
+		c.ID = f.Override
+	}
 	c.Claim = fact.Claim{MAC: f.MAC, Node: c.Node, Subnet: sn.Name, Want: wanted(f), Hostname: f.Hostname}
+	c.asked = f.LeaseTime
 	if declared {
-		s.claimDeclared(&c, sn, p, f.LeaseTime)
+		s.claimDeclared(&c, sn, p)
 	} else {
-		s.claimUnknown(&c, sn, f.LeaseTime)
+		// A renewal that a router passed on is believed only when it names a lease of ours: its sender chose the subnet.
+		c.Nak = sn.Unknown >= 0 && sn.Authoritative && !routed
+		s.claimUnknown(&c, sn)
 	}
 	return c
 }
@@ -55,76 +60,7 @@ func badMAC(m fact.MAC) string {
 	return ""
 }
 
-// where gives the subnets that a request can come from: by link selection (RFC 3527, RFC 3011), else by relay agent,
-// else by the interface that it came in by.
-func (s *Snapshot) where(f *fact.Facts) (at []int, via string) {
-	if f.Link.IsValid() {
-		return s.networks.at(f.Link), "link " + f.Link.String()
-	}
-	if f.GIAddr.IsValid() {
-		return s.networks.at(f.GIAddr), "relay " + f.GIAddr.String()
-	}
-	for _, p := range f.Ingress.Prefixes {
-		for _, i := range s.networks.at(p.Addr()) {
-			if s.subnets[i].CIDR.Contains(p.Addr()) { // an address of ours that is also somebody's relay says nothing
-				at = append(at, i)
-			}
-		}
-	}
-	slices.Sort(at)
-	return slices.Compact(at), "interface " + f.Ingress.Interface
-}
-
-// pick chooses among several subnets on one wire: the declared node's own, else the first that takes unknown machines, else the first.
-func (s *Snapshot) pick(at []int, p port, declared bool) (int, bool) {
-	if len(at) == 0 {
-		return 0, false
-	}
-	if declared {
-		own := s.fleet.Nodes[p.node].Interfaces[p.iface].Subnet
-		for _, i := range at {
-			if s.subnets[i].Name == own {
-				return i, true
-			}
-		}
-	}
-	for _, i := range at {
-		if s.subnets[i].Unknown >= 0 && s.subnets[i].DHCP != "off" {
-			return i, true
-		}
-	}
-	return at[0], true
-}
-
-// serverAddress is the address of this host that answers on a subnet, or why none does.
-func serverAddress(sn *subnet, f *fact.Facts) (netip.Addr, string) {
-	for _, a := range sn.BootServers {
-		if slices.Contains(f.Ingress.Owned, a) {
-			return a, ""
-		}
-	}
-	if len(sn.BootServers) > 0 {
-		return netip.Addr{}, fmt.Sprintf("subnet %s: none of its boot_servers is this host", sn.Name)
-	}
-	for _, p := range f.Ingress.Prefixes {
-		if sn.CIDR.Contains(p.Addr()) {
-			return p.Addr(), ""
-		}
-	}
-	for _, p := range f.Ingress.Prefixes { // relayed: the address that the relay agent reached us by
-		if p.Addr().Is4() && !p.Addr().IsLoopback() {
-			return p.Addr(), ""
-		}
-	}
-	for _, a := range f.Ingress.Owned {
-		if a.Is4() && !a.IsLoopback() {
-			return a, ""
-		}
-	}
-	return netip.Addr{}, fmt.Sprintf("subnet %s: interface %s has no address", sn.Name, f.Ingress.Interface)
-}
-
-// wanted is the address that the client would like: the one it has, else the one it asks for.
+// wanted is the address that the client names: the one that it has, or else the one that it asks for.
 func wanted(f *fact.Facts) netip.Addr {
 	if f.CIAddr.IsValid() {
 		return f.CIAddr
@@ -132,35 +68,47 @@ func wanted(f *fact.Facts) netip.Addr {
 	return f.Requested
 }
 
-func (s *Snapshot) claimDeclared(c *Choice, sn *subnet, p port, asked time.Duration) {
+func (s *Snapshot) claimDeclared(c *Choice, sn *subnet, p port) {
 	n := &s.fleet.Nodes[p.node]
 	ifc := &n.Interfaces[p.iface]
-	c.Claim.Hostname = hostname(n, ifc)
+	c.Claim.Hostname, c.Nak = hostname(n, ifc), true
 	switch {
 	case ifc.Subnet != sn.Name:
-		// A machine on the wrong wire keeps no address of its own there; it is treated as the stranger that it is.
-		if sn.Unknown < 0 || !c.take(&sn.unknown, s.settings(sn.Unknown).Lease, asked) {
-			c.Ignore = fmt.Sprintf("node %s: declared on subnet %s, asking on %s", n.Name, ifc.Subnet, sn.Name)
+		// A machine on the wrong wire keeps no address of its own there; it is treated as the stranger that it is. The address
+		// that it remembers is refused, where we know every address (RFC 2131 section 4.3.2, INIT-REBOOT on the wrong network).
+		c.Nak = sn.Authoritative
+		if sn.Unknown < 0 || !c.take(&sn.unknown, s.settings(sn.Unknown).Lease) {
+			c.None = fmt.Sprintf("node %s: declared on subnet %s, asking on %s", n.Name, ifc.Subnet, sn.Name)
 		}
 	case ifc.Addr.IsValid():
-		c.Claim.Fixed, c.Claim.For = ifc.Addr, leaseTime(s.lease(sn, p), asked)
-	case !c.take(&sn.boot, s.lease(sn, p), asked):
+		c.Claim.Fixed, c.Claim.For = ifc.Addr, leaseTime(s.lease(sn, p), c.asked)
+	case !c.take(&sn.boot, s.lease(sn, p)):
 		c.Ignore = fmt.Sprintf("node %s: no address, and subnet %s has no pool that serves boot or any", n.Name, sn.Name)
 	}
 }
 
-func (s *Snapshot) claimUnknown(c *Choice, sn *subnet, asked time.Duration) {
+func (s *Snapshot) claimUnknown(c *Choice, sn *subnet) {
 	if sn.Unknown < 0 {
 		c.Ignore = fmt.Sprintf("unknown machine: subnet %s has no unknown group", sn.Name)
-	} else if !c.take(&sn.unknown, s.settings(sn.Unknown).Lease, asked) {
+	} else if !c.take(&sn.unknown, s.settings(sn.Unknown).Lease) {
 		c.Ignore = fmt.Sprintf("unknown machine: subnet %s has no pool that serves unknown or any", sn.Name)
 	}
 }
 
 // take claims an address of a pool, if there is one.
-func (c *Choice) take(p *pool, l spec.Lease, asked time.Duration) bool {
-	c.Claim.Pool, c.Claim.Ranges, c.Claim.For = p.name, p.free, leaseTime(layLease(l, p.lease), asked)
+func (c *Choice) take(p *pool, l spec.Lease) bool {
+	c.Claim.Pool, c.Claim.Ranges, c.Claim.Pools, c.lease, c.pools = p.name, p.free, p.names, l, p.leases
+	c.settle(netip.Addr{})
 	return p.name != ""
+}
+
+// settle takes over from the leases which address it is: of several pools, each has its name and its lease times.
+func (c *Choice) settle(a netip.Addr) {
+	if c.pools == nil {
+		return
+	}
+	c.Claim.Pool = c.Claim.PoolOf(a)
+	c.Claim.For = leaseTime(layLease(c.lease, c.pools[c.Claim.Pool]), c.asked)
 }
 
 // lease are the lease settings of a declared interface.

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 	"testing/fstest"
+	"time"
 
 	gocmp "github.com/google/go-cmp/cmp"
 	"github.com/rogpeppe/go-internal/txtar"
@@ -269,11 +270,19 @@ func (x *table) addr(s string) netip.Addr {
 	return netip.MustParseAddr(s)
 }
 
-// facts of a question: mac arch class ipxe params giaddr link requested server ciaddr, and on and owned, lists of the
-// prefixes of the interface and of all addresses of the host.
+// facts of a question: mac arch class ipxe params giaddr link override requested server ciaddr, asks (seconds of lease time), to
+// (which address of ours, when it was not sent to everybody), and on and owned, lists of the prefixes of the interface and of
+// all addresses of the host. A client with an address sends from it, unless a relay agent passes its request on.
 func (x *table) facts(w words) fact.Facts {
 	f := fact.Facts{MAC: x.mac(w["mac"]), Arch: fact.NoArch, VendorClass: w["class"], GIAddr: x.addr(w["giaddr"]), Link: x.addr(w["link"]),
-		Requested: x.addr(w["requested"]), ServerID: x.addr(w["server"]), CIAddr: x.addr(w["ciaddr"])}
+		Override: x.addr(w["override"]), Requested: x.addr(w["requested"]), ServerID: x.addr(w["server"]), CIAddr: x.addr(w["ciaddr"]),
+		From: x.addr(w["ciaddr"]), To: x.addr(w["to"])}
+	if f.GIAddr.IsValid() {
+		f.From = f.GIAddr
+	}
+	if n, err := strconv.Atoi(w["asks"]); err == nil {
+		f.LeaseTime = time.Duration(n) * time.Second
+	}
 	for m := fact.BOOTP; m <= fact.Inform; m++ {
 		if strings.EqualFold(m.String(), w[""]) {
 			f.Message = m
@@ -302,7 +311,8 @@ func split(s string) []string {
 	return strings.FieldsFunc(s, func(r rune) bool { return r == ',' })
 }
 
-// dhcp asks for an answer. The leases are empty: they hold the fixed address, or the first of the ranges, or what lease= says.
+// dhcp asks for an answer. The leases are empty: they give the fixed address, or the first of the ranges, or what lease= says. With held
+// the machine has a lease that runs.
 func (x *table) dhcp(w words) {
 	f := x.facts(w)
 	c := x.snapshot.Select(&f)
@@ -317,6 +327,12 @@ func (x *table) dhcp(w words) {
 	if l, ok := w["lease"]; ok {
 		a = x.addr(l)
 	}
+	if _, held := w["held"]; held {
+		c.Nak = true
+	}
+	if !c.NeedsAddress(&f) {
+		a = netip.Addr{}
+	}
 	x.say("subnet %s, node %q, server %s, fixed %s, pool %q %v, for %s, nak %t", c.Subnet, c.Node, c.Server, show(c.Claim.Fixed), c.Claim.Pool, c.Claim.Ranges, c.LeaseTime(), c.Nak)
 	ans := x.snapshot.Answer(&f, &c, a)
 	if ans.Ignore != "" {
@@ -324,6 +340,9 @@ func (x *table) dhcp(w words) {
 		return
 	}
 	x.say("%s %s %s", ans.Message, show(ans.YIAddr), ans.Reason)
+	if ans.ServerID.IsValid() && ans.ServerID != c.Server {
+		x.say("server identifier %s", ans.ServerID)
+	}
 	if ans.BootFile != "" {
 		x.say("boot file %s from %s, loader %s", short(ans.BootFile.String()), show(ans.SIAddr), ans.Loader)
 	}

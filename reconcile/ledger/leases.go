@@ -202,7 +202,7 @@ func (l *Leases) Offer(c fact.Claim) (fact.Lease, error) {
 	}
 	e := l.entry(c.Subnet, a)
 	lease := fact.Lease{
-		Addr: a, MAC: c.MAC, Node: c.Node, Subnet: c.Subnet, Pool: c.Pool, State: fact.Offered,
+		Addr: a, MAC: c.MAC, Node: c.Node, Subnet: c.Subnet, Pool: c.PoolOf(a), State: fact.Offered,
 		Start: l.clock.wall(now), Expires: l.clock.wall(now + int64(c.For)), Hostname: c.Hostname,
 	}
 	if e.active(now) && e.owner() == m {

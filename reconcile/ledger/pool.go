@@ -13,7 +13,7 @@ import (
 // pool hands out the addresses of one set of ranges, at a cost that grows neither with the pool nor with its leases. It
 // is an index over entries, which belong to Leases; several pools may cover the same address.
 type pool struct {
-	given  []fact.Range // as the claims have it; its identity tells claims of the same pool apart from others
+	given  []fact.Range // as the claims have it, to be used up in this order; its identity tells claims of the same pool apart from others
 	ranges []fact.Range // ascending
 	fresh  queue        // offered once, but never taken
 	used   queue        // leased, or declined, at some time
@@ -81,9 +81,9 @@ func (p *pool) take(now int64, known map[netip.Addr]*entry) (netip.Addr, bool) {
 	if a, ok := p.fresh.free(now); ok {
 		return a, true
 	}
-	for ; p.piece < len(p.ranges); p.piece++ {
-		r := p.ranges[p.piece]
-		if !p.next.IsValid() || p.next.Compare(r.First) < 0 {
+	for p.piece < len(p.given) {
+		r := p.given[p.piece]
+		if !p.next.IsValid() {
 			p.next = r.First
 		}
 		for p.next.IsValid() && r.Contains(p.next) {
@@ -93,6 +93,7 @@ func (p *pool) take(now int64, known map[netip.Addr]*entry) (netip.Addr, bool) {
 				return a, true
 			}
 		}
+		p.piece, p.next = p.piece+1, netip.Addr{}
 	}
 	return p.used.free(now)
 }

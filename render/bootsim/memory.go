@@ -94,7 +94,11 @@ func (m *Memory) DHCP(f fact.Facts) (Reply, error) {
 	if m.Ignored = c.Ignore; c.Ignore != "" {
 		return Reply{}, errSilence
 	}
-	a := m.Snapshot.Answer(&f, &c, m.take(&c.Claim))
+	var addr netip.Addr
+	if c.NeedsAddress(&f) {
+		addr = m.take(&c.Claim)
+	}
+	a := m.Snapshot.Answer(&f, &c, addr)
 	if m.Ignored = a.Ignore; a.Ignore != "" {
 		return Reply{}, errSilence
 	}

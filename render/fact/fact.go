@@ -249,7 +249,18 @@ type Claim struct {
 	Pool     string        // empty with Fixed
 	Fixed    netip.Addr    // a declared address; no range is looked at
 	Ranges   []Range       // free for leasing: excluded and declared addresses are already cut out. Shared, read-only
+	Pools    []string      // the pool of each range; nil when Pool is that of all. Shared, read-only
 	Want     netip.Addr    // what the client asks for, preferred when it is free and inside the ranges
 	For      time.Duration // lease time
 	Hostname string
+}
+
+// PoolOf is the pool that an address of the claim lies in.
+func (c *Claim) PoolOf(a netip.Addr) string {
+	for i, name := range c.Pools {
+		if c.Ranges[i].Contains(a) {
+			return name
+		}
+	}
+	return c.Pool
 }

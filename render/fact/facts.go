@@ -50,7 +50,7 @@ type Facts struct {
 	ClientID    string        // option 61, raw
 	VendorClass string        // option 60
 	UserClass   string        // option 77, the first class, in either encoding
-	IPXE        bool          // user class iPXE, gPXE or Tinkerbell, or option 175
+	IPXE        bool          // one of the user classes is iPXE, gPXE or Tinkerbell, or option 175
 	Params      string        // option 55, one byte a wanted option
 	Hostname    string        // option 12
 	Requested   netip.Addr    // option 50
@@ -60,7 +60,11 @@ type Facts struct {
 	Broadcast   bool
 	MaxSize     int        // option 57, 0 when absent
 	GIAddr      netip.Addr // relay agent; invalid when zero
-	Link        netip.Addr // link selection, option 82.5 or 118; invalid when absent
+	Link        netip.Addr // the client's link, when a relay agent says so: option 82.5 (RFC 3527)
+	Override    netip.Addr // what the relay agent wants to be called by the server: option 82.11 (RFC 5107)
+	RelayPort   bool       // the relay agent wants replies at the port that it sends from: option 82.19 (RFC 8357)
+	From        netip.Addr // source address; invalid when 0.0.0.0
+	To          netip.Addr // the address of this host that it was sent to; invalid when it was sent to everybody
 	Ingress     Ingress
 }
 
@@ -76,7 +80,7 @@ func (f *Facts) Client() Client {
 	switch {
 	case f.IPXE:
 		return ClientIPXE
-	case f.Arch != NoArch || strings.HasPrefix(f.VendorClass, "PXEClient") || strings.HasPrefix(f.VendorClass, "HTTPClient"):
+	case f.Message == BOOTP || f.Arch != NoArch || strings.HasPrefix(f.VendorClass, "PXEClient") || strings.HasPrefix(f.VendorClass, "HTTPClient"):
 		return ClientROM
 	default:
 		return ClientOS

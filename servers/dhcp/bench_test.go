@@ -47,7 +47,7 @@ func BenchmarkPacket(b *testing.B) {
 				if !r.decide(x, req, resp) {
 					b.Fatal(x.detail)
 				}
-				fit(resp, x.facts.Params, limit(x.facts.MaxSize, 1500))
+				fit(resp, x.facts.Params, limit(&x.facts, 1500))
 				if len(resp.ToBytes()) < 300 {
 					b.Fatal("short")
 				}

@@ -2,6 +2,7 @@ package dhcp
 
 import (
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -17,6 +18,7 @@ type exchange struct {
 	peer     netip.AddrPort
 	start    time.Time
 	link     *attachment // where the request came in; nil under coredhcp's own server
+	server   netip.Addr  // that a reply leaves from; invalid: not decided
 	node     fact.NodeName
 	subnet   string
 	revision fact.Revision
@@ -25,12 +27,26 @@ type exchange struct {
 	commit   *fact.Lease // must be durable before the reply leaves
 }
 
+// addressed takes down how the request came: from which address, and whether to one of ours or to everybody.
+func (x *exchange) addressed(to netip.Addr) {
+	if a := x.peer.Addr(); a.IsValid() && !a.IsUnspecified() {
+		x.facts.From = a
+	}
+	if slices.Contains(x.facts.Ingress.Owned, to) {
+		x.facts.To = to
+	}
+}
+
 // refuse records that the machine gets no answer, and why.
 func (x *exchange) refuse(why string) { x.result, x.detail = fact.Refused, why }
 
 // request is the event of the request itself.
 func (x *exchange) request() fact.Event {
-	e := x.event(x.start, "DHCP "+x.facts.Message.String(), requestStage(x.facts.Message))
+	what := "DHCP " + x.facts.Message.String()
+	if x.facts.Message == fact.BOOTP {
+		what = "BOOTP Request"
+	}
+	e := x.event(x.start, what, requestStage(x.facts.Message))
 	e.Peer, e.Result, e.Detail = x.peer.Addr(), x.result, x.detail
 	return e
 }
@@ -38,7 +54,11 @@ func (x *exchange) request() fact.Event {
 // reply is the event of the reply, whether it left or not.
 func (x *exchange) reply(now time.Time, resp *dhcpv4.DHCPv4, bytes int, err error) fact.Event {
 	m := fact.Message(resp.MessageType())
-	e := x.event(now, "DHCP "+m.String(), replyStage(x.facts.Message, m))
+	what := "DHCP " + m.String()
+	if m == fact.BOOTP {
+		what = "BOOTP Reply"
+	}
+	e := x.event(now, what, replyStage(x.facts.Message, m))
 	e.Duration, e.Bytes, e.Result = now.Sub(x.start), int64(bytes), fact.OK
 	e.File, e.Peer = bootFile(resp), addrOf(resp.YourIPAddr)
 	if !e.Peer.IsValid() {
@@ -85,7 +105,7 @@ func bootFile(resp *dhcpv4.DHCPv4) string {
 // requestStage is the stage that a message brings a boot to. The others are no part of booting.
 func requestStage(m fact.Message) fact.Stage {
 	switch m {
-	case fact.Discover:
+	case fact.Discover, fact.BOOTP:
 		return fact.StageDiscover
 	case fact.Request:
 		return fact.StageRequest
@@ -97,7 +117,7 @@ func replyStage(request, reply fact.Message) fact.Stage {
 	switch {
 	case reply == fact.Offer:
 		return fact.StageOffer
-	case reply == fact.Ack && request == fact.Request:
+	case reply == fact.Ack && request == fact.Request, reply == fact.BOOTP:
 		return fact.StageAck
 	}
 	return requestStage(request)

@@ -1,6 +1,7 @@
 package dhcp
 
 import (
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"net"
@@ -37,11 +38,12 @@ const (
 	optRelay      = 82
 	optArch       = 93
 	optUUID       = 97
-	optSubnet     = 118 // RFC 3011
 	optEtherboot  = 175 // iPXE's own
 	optConfigFile = 209 // RFC 5071
 	optPathPrefix = 210
-	subLinkSelect = 5 // of option 82, RFC 3527
+	subLink       = 5  // of option 82: RFC 3527
+	subOverride   = 11 // RFC 5107
+	subRelayPort  = 19 // RFC 8357
 )
 
 // factsOf says what a request said. Its strings are copies: decoding has copied them out of the datagram. The error
@@ -53,7 +55,6 @@ func factsOf(p *dhcpv4.DHCPv4, in fact.Ingress) (fact.Facts, error) {
 		UUID:        string(p.Options[optUUID]),
 		ClientID:    string(p.Options[optClientID]),
 		VendorClass: trimNUL(p.Options[optVendor]),
-		UserClass:   userClass(p.Options[optUserClass]),
 		Params:      string(p.Options[optParams]),
 		Hostname:    trimNUL(p.Options[optHostname]),
 		Requested:   addrOf(p.Options[optRequested]),
@@ -61,7 +62,6 @@ func factsOf(p *dhcpv4.DHCPv4, in fact.Ingress) (fact.Facts, error) {
 		CIAddr:      addrOf(p.ClientIPAddr),
 		Broadcast:   p.IsBroadcast(),
 		GIAddr:      addrOf(p.GatewayIPAddr),
-		Link:        linkOf(p.Options),
 		Ingress:     in,
 	}
 	if b := p.Options[optLeaseTime]; len(b) == 4 {
@@ -70,8 +70,12 @@ func factsOf(p *dhcpv4.DHCPv4, in fact.Ingress) (fact.Facts, error) {
 	if b := p.Options[optMaxSize]; len(b) == 2 {
 		f.MaxSize = int(binary.BigEndian.Uint16(b))
 	}
-	f.IPXE = p.Options.Has(dhcpv4.GenericOptionCode(optEtherboot)) ||
-		slices.Contains([]string{"iPXE", "gPXE", "Tinkerbell"}, f.UserClass)
+	classes := userClasses(p.Options[optUserClass])
+	f.UserClass = strings.Join(classes[:min(1, len(classes))], "")
+	f.IPXE = p.Options.Has(dhcpv4.GenericOptionCode(optEtherboot)) || slices.ContainsFunc(classes, func(c string) bool {
+		return c == "iPXE" || c == "gPXE" || c == "Tinkerbell"
+	})
+	relayed(p.Options[optRelay], &f)
 	if err := hardware(p, &f.MAC); err != nil {
 		return f, err
 	}
@@ -107,31 +111,31 @@ func archOf(b []byte) fact.Arch {
 	return fact.Arch(binary.BigEndian.Uint16(b))
 }
 
-// userClass reads the first class of option 77. RFC 3004 says a list in which a length stands before each class; iPXE
-// and others send the bare text. No text is taken for a list: its first byte would have to be a length that fits.
-func userClass(b []byte) string {
-	if len(b) == 0 {
-		return ""
-	}
-	for rest := b; ; {
+// userClasses reads option 77. RFC 3004 says a list in which a length stands before each class; iPXE, gPXE and others send
+// the bare text. No text is taken for a list: its first byte would have to be a length that fits.
+func userClasses(b []byte) (classes []string) {
+	for rest := b; len(rest) > 0; {
 		n := int(rest[0])
 		if n == 0 || n >= len(rest) {
-			return trimNUL(b)
+			return []string{trimNUL(b)}
 		}
-		if rest = rest[1+n:]; len(rest) == 0 {
-			return trimNUL(b[1 : 1+int(b[0])])
-		}
+		classes, rest = append(classes, trimNUL(rest[1:1+n])), rest[1+n:]
 	}
+	return classes
 }
 
-// linkOf is the link that the client is on, as a relay agent (RFC 3527) or the client itself (RFC 3011) names it.
-func linkOf(o dhcpv4.Options) netip.Addr {
-	for b := o[optRelay]; len(b) >= 2 && 2+int(b[1]) <= len(b); b = b[2+int(b[1]):] {
-		if b[0] == subLinkSelect {
-			return addrOf(b[2 : 2+int(b[1])])
+// relayed reads what a relay agent says for itself. Of a suboption that comes twice the first counts.
+func relayed(b []byte, f *fact.Facts) {
+	for ; len(b) >= 2 && 2+int(b[1]) <= len(b); b = b[2+int(b[1]):] {
+		switch data := b[2 : 2+int(b[1])]; b[0] {
+		case subLink:
+			f.Link = cmp.Or(f.Link, addrOf(data))
+		case subOverride:
+			f.Override = cmp.Or(f.Override, addrOf(data))
+		case subRelayPort:
+			f.RelayPort = true
 		}
 	}
-	return addrOf(o[optSubnet])
 }
 
 // addrOf is an IPv4 address, invalid when it is absent, malformed or 0.0.0.0.

@@ -91,6 +91,10 @@ func TestFacts(t *testing.T) {
 			base(func(f *fact.Facts) { f.UserClass, f.IPXE = "iPXE", true })},
 		{"the embedded loaders call themselves Tinkerbell", wirePacket{options: opts(discover, text(77, "Tinkerbell"))},
 			base(func(f *fact.Facts) { f.UserClass, f.IPXE = "Tinkerbell", true })},
+		{"iPXE as the second class of a list (RFC 3004)", wirePacket{options: opts(discover, opt(77, append([]byte{2, 'a', 'b', 4}, "iPXE"...)...))},
+			base(func(f *fact.Facts) { f.UserClass, f.IPXE = "ab", true })},
+		{"gPXE's bare text", wirePacket{options: opts(discover, text(77, "gPXE"))},
+			base(func(f *fact.Facts) { f.UserClass, f.IPXE = "gPXE", true })},
 		{"two classes: the first counts", wirePacket{options: opts(discover, opt(77, append(append([]byte{2}, "ab"...), 1, 'c')...))},
 			base(func(f *fact.Facts) { f.UserClass = "ab" })},
 		{"a class list that ends too early is text", wirePacket{options: opts(discover, opt(77, 2, 'a', 'b', 9, 'c'))},
@@ -104,8 +108,13 @@ func TestFacts(t *testing.T) {
 			base(func(f *fact.Facts) {
 				f.Message, f.CIAddr, f.GIAddr, f.Link = fact.Request, addr("10.9.0.7"), addr("10.1.0.1"), addr("10.9.0.0")
 			})},
-		{"the client's own subnet selection", wirePacket{options: opts(discover, opt(118, 10, 9, 0, 0))},
-			base(func(f *fact.Facts) { f.Link = addr("10.9.0.0") })},
+		{"everything that a relay agent may say, the first of each", wirePacket{giaddr: "10.1.0.1",
+			options: opts(discover, opt(82, 11, 4, 10, 1, 0, 9, 5, 4, 10, 9, 0, 0, 19, 0, 5, 4, 10, 8, 0, 0, 11, 4, 10, 1, 0, 8))},
+			base(func(f *fact.Facts) {
+				f.GIAddr, f.Link, f.Override, f.RelayPort = addr("10.1.0.1"), addr("10.9.0.0"), addr("10.1.0.9"), true
+			})},
+		{"no server override is 0.0.0.0 (RFC 5107 section 4)", wirePacket{options: opts(discover, opt(82, 11, 4, 0, 0, 0, 0))}, base(func(*fact.Facts) {})},
+		{"a client does not choose its subnet (RFC 3011)", wirePacket{options: opts(discover, opt(118, 10, 9, 0, 0))}, base(func(*fact.Facts) {})},
 		{"relay information cut short says nothing", wirePacket{options: opts(discover, opt(82, 5, 4, 10, 9))}, base(func(*fact.Facts) {})},
 		{"selecting", wirePacket{options: opts(opt(53, 3), opt(50, 10, 0, 0, 9), opt(54, 10, 0, 0, 1), opt(61, 1, 2, 3), text(12, "n1\x00"))},
 			base(func(f *fact.Facts) {
@@ -179,7 +188,7 @@ func FuzzFacts(f *testing.F) {
 			Options: []render.Option{{Code: 1, Data: []byte{255, 255, 255, 0}}, {Code: 17, Data: bytes.Repeat([]byte{1}, 300)}}}
 		resp := newReply(p)
 		fill(resp, p, &facts, &a, "undionly.kpxe")
-		size := limit(facts.MaxSize, 1500)
+		size := limit(&facts, 1500)
 		fit(resp, facts.Params, size)
 		out := resp.ToBytes()
 		if len(out) < 300 || len(out) > 1472+len(b) {

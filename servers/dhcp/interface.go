@@ -38,7 +38,8 @@ func attach(ifi net.Interface, port int) (*attachment, error) {
 	lc := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
 		var err error
 		if cerr := c.Control(func(fd uintptr) {
-			err = unix.SetsockoptString(int(fd), unix.SOL_SOCKET, unix.SO_BINDTODEVICE, ifi.Name)
+			err = errors.Join(unix.SetsockoptString(int(fd), unix.SOL_SOCKET, unix.SO_BINDTODEVICE, ifi.Name),
+				unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_PKTINFO, 1))
 			// A rack that is switched on sends its requests at once. Best effort: the second call needs no privilege.
 			if unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, receiveBuffer) != nil {
 				_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, receiveBuffer)
@@ -175,4 +176,13 @@ func prefixes(addrs []net.Addr) []netip.Prefix {
 // sameLink reports whether an interface still is the one that the sockets were opened on.
 func (a *attachment) sameLink(ifi *net.Interface) bool {
 	return ifi.Index == a.ifi.Index && ifi.MTU == a.ifi.MTU && slices.Equal(ifi.HardwareAddr, a.ifi.HardwareAddr)
+}
+
+// sentTo is the address that a datagram was sent to, from the control message that came with it (in_pktinfo: interface, local address,
+// address in the header).
+func sentTo(oob []byte) netip.Addr {
+	if at := unix.CmsgLen(0) + 8; len(oob) >= at+4 {
+		return addrOf(oob[at : at+4])
+	}
+	return netip.Addr{}
 }

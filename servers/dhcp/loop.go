@@ -24,7 +24,9 @@ const (
 type datagram struct {
 	buf  [2048]byte // no request fills an Ethernet frame and a half
 	n    int
+	oob  [64]byte // room for one control message
 	peer netip.AddrPort
+	to   netip.Addr
 	link *attachment
 }
 
@@ -43,13 +45,14 @@ type outgoing struct {
 	err     error
 }
 
-// read hands an interface's datagrams to the workers until its socket is closed. The socket is bound to the interface, so
-// where a datagram came in needs no control message.
+// read hands an interface's datagrams to the workers until its socket is closed. The socket is bound to the interface, so the control
+// message only tells whether a datagram was sent to us or to everybody.
 func (s *Server) read(a *attachment) {
 	for {
 		d := s.buffers.Get().(*datagram)
+		var n int
 		var err error
-		d.n, d.peer, err = a.udp.ReadFromUDPAddrPort(d.buf[:])
+		d.n, n, _, d.peer, err = a.udp.ReadMsgUDPAddrPort(d.buf[:], d.oob[:])
 		switch {
 		case errors.Is(err, net.ErrClosed), errors.Is(err, os.ErrDeadlineExceeded):
 			return
@@ -59,6 +62,7 @@ func (s *Server) read(a *attachment) {
 			continue
 		}
 		s.report.received.Add(1)
+		d.to = sentTo(d.oob[:n])
 		d.peer, d.link = netip.AddrPortFrom(d.peer.Addr().Unmap(), d.peer.Port()), a
 		s.pending.Add(1)
 		select {
@@ -106,6 +110,7 @@ func (s *Server) handleDatagram(w worker, d *datagram) {
 	}
 	if err == nil {
 		x.facts, err = factsOf(req, *d.link.ingress.Load())
+		x.addressed(d.to)
 	}
 	if err != nil {
 		s.report.unreadable(x.start, d.peer.Addr(), d.link.ifi.Name, err)
@@ -136,7 +141,7 @@ func (s *Server) traverse(x *exchange, req *dhcpv4.DHCPv4) *dhcpv4.DHCPv4 {
 		}
 	}
 	switch {
-	case resp != nil && resp.MessageType() == dhcpv4.MessageTypeNone:
+	case resp != nil && resp.MessageType() == dhcpv4.MessageTypeNone && x.facts.Message != fact.BOOTP:
 		resp = nil // a RELEASE or DECLINE that no plugin took away: neither has a reply
 	case resp == nil && x.result == fact.OK && x.facts.Message != fact.Release:
 		x.refuse("dropped by another plugin")
@@ -150,7 +155,7 @@ func (s *Server) traverse(x *exchange, req *dhcpv4.DHCPv4) *dhcpv4.DHCPv4 {
 
 // finish encodes the reply and sends it, an ACK only after its lease is on disk. It does not wait for that.
 func (s *Server) finish(w worker, x *exchange, resp *dhcpv4.DHCPv4) {
-	if dropped := fit(resp, x.facts.Params, limit(x.facts.MaxSize, x.link.ifi.MTU)); dropped != nil {
+	if dropped := fit(resp, x.facts.Params, limit(&x.facts, x.link.ifi.MTU)); dropped != nil {
 		s.cfg.Log.Warn("dhcp: reply too large, leaving options out", "mac", x.facts.MAC, "options", fmt.Sprint(dropped))
 	}
 	o := outgoing{x: x, resp: resp, payload: resp.ToBytes()}

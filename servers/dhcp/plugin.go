@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"github.com/coredhcp/coredhcp/handler"
 	"github.com/coredhcp/coredhcp/plugins"
@@ -91,14 +92,12 @@ func (r *responder) handleAlone(ifname string, req, resp *dhcpv4.DHCPv4) (*dhcpv
 // decide fills in the reply to a request, or records why there is none.
 func (r *responder) decide(x *exchange, req, resp *dhcpv4.DHCPv4) bool {
 	switch x.facts.Message {
-	case fact.Discover, fact.Request, fact.Inform:
+	case fact.Discover, fact.Request, fact.Inform, fact.BOOTP:
 		return r.answer(x, req, resp)
 	case fact.Release:
 		r.release(x)
 	case fact.Decline:
 		r.decline(x)
-	case fact.BOOTP:
-		x.refuse("BOOTP is not served")
 	default:
 		x.refuse(x.facts.Message.String() + " is not served")
 	}
@@ -113,7 +112,7 @@ func (r *responder) answer(x *exchange, req, resp *dhcpv4.DHCPv4) bool {
 		return false
 	}
 	choice := snap.Select(&x.facts)
-	x.node, x.subnet, x.revision = choice.Node, choice.Subnet, rev
+	x.node, x.subnet, x.revision, x.server = choice.Node, choice.Subnet, rev, choice.Server
 	if choice.Ignore != "" {
 		x.refuse(choice.Ignore)
 		return false
@@ -128,7 +127,7 @@ func (r *responder) answer(x *exchange, req, resp *dhcpv4.DHCPv4) bool {
 		return false
 	}
 	fill(resp, req, &x.facts, &a, r.bootFile(a.BootFile, choice.Server))
-	if a.Message == fact.Ack && x.facts.Message == fact.Request {
+	if a.Message == fact.Ack && x.facts.Message == fact.Request || a.Message == fact.BOOTP {
 		x.commit = r.binding(x, lease, &choice)
 	}
 	return true
@@ -142,6 +141,9 @@ func (r *responder) take(x *exchange, c *render.Choice) (fact.Lease, error) {
 	if l, ok := r.cfg.Leases.Held(c.Claim.MAC, c.Subnet); ok && l.State == fact.Bound {
 		c.Nak = true // whoever holds a lease of ours is no stranger
 	}
+	if !c.NeedsAddress(&x.facts) {
+		return fact.Lease{}, nil
+	}
 	return r.cfg.Leases.Offer(c.Claim)
 }
 
@@ -150,7 +152,7 @@ func (r *responder) binding(x *exchange, l fact.Lease, c *render.Choice) *fact.L
 	if l.State != fact.Bound || l.Start.IsZero() {
 		l.Start = x.start
 	}
-	l.State, l.Expires = fact.Bound, x.start.Add(c.LeaseTime())
+	l.Pool, l.State, l.Expires = c.Claim.Pool, fact.Bound, x.start.Add(c.LeaseTime())
 	return &l
 }
 
@@ -211,12 +213,11 @@ func (r *responder) decline(x *exchange) {
 
 // ours reports whether a message that changes a lease was meant for this server.
 func (r *responder) ours(x *exchange) bool {
-	for _, a := range x.facts.Ingress.Owned {
-		if a == x.facts.ServerID {
-			return true
-		}
+	id := x.facts.ServerID
+	if slices.Contains(x.facts.Ingress.Owned, id) || id.IsValid() && x.facts.GIAddr.IsValid() && id == x.facts.Override {
+		return true
 	}
-	x.refuse("for another server: " + addrText(x.facts.ServerID))
+	x.refuse("for another server: " + addrText(id))
 	return false
 }
 

@@ -15,6 +15,7 @@ const (
 	headerLen   = 236 + 4 + 1 // fixed fields, magic cookie, end option
 	fileLen     = 127         // of the file field, without its terminating zero
 	minDatagram = 576         // what every host accepts (RFC 2131 section 2, RFC 2132 section 9.10)
+	bootpLen    = 300         // of a BOOTP packet (RFC 951 section 3); no reply is shorter
 	ipUDPLen    = 20 + 8
 )
 
@@ -44,9 +45,10 @@ func newReply(req *dhcpv4.DHCPv4) *dhcpv4.DHCPv4 {
 }
 
 // echo copies what a client or its relay agent wants back unchanged: the relay's information (RFC 3046 section 2.2), the client
-// identifier (RFC 6842), the machine's UUID (PXE 2.1: some ROMs ignore a reply without it) and the subnet selection (RFC 3011).
+// identifier (RFC 6842) and the machine's UUID (PXE 2.1: some ROMs ignore a reply without it). Not the subnet selection of RFC 3011:
+// an echo would say that it was honoured.
 func echo(resp, req *dhcpv4.DHCPv4) {
-	for _, code := range [...]uint8{optRelay, optClientID, optUUID, optSubnet} {
+	for _, code := range [...]uint8{optRelay, optClientID, optUUID} {
 		if b, ok := req.Options[code]; ok {
 			resp.Options[code] = b
 		}
@@ -63,8 +65,10 @@ func fill(resp, req *dhcpv4.DHCPv4, f *fact.Facts, a *render.Answer, bootFile st
 		}
 	}
 	echo(resp, req)
-	resp.Options[optMessage] = []byte{byte(a.Message)}
-	resp.Options[optServerID] = ip(a.ServerID)
+	if a.Message != fact.BOOTP { // RFC 1534 section 2: what BOOTP does not know is not told
+		resp.Options[optMessage] = []byte{byte(a.Message)}
+		resp.Options[optServerID] = ip(a.ServerID)
+	}
 	if a.Message == fact.Nak {
 		delete(resp.Options, optUUID)
 		if f.GIAddr.IsValid() {
@@ -73,7 +77,7 @@ func fill(resp, req *dhcpv4.DHCPv4, f *fact.Facts, a *render.Answer, bootFile st
 		}
 		return
 	}
-	if a.Message == fact.Ack {
+	if a.Message == fact.Ack || a.Message == fact.BOOTP {
 		resp.ClientIPAddr = req.ClientIPAddr
 	}
 	resp.YourIPAddr, resp.ServerIPAddr = ip(a.YIAddr), ip(a.SIAddr)
@@ -92,9 +96,13 @@ func fill(resp, req *dhcpv4.DHCPv4, f *fact.Facts, a *render.Answer, bootFile st
 	}
 }
 
-// limit is how many bytes a reply may have. Option 57 counts the IP datagram (RFC 2132 section 9.10).
-func limit(maxSize, mtu int) int {
-	n := max(maxSize, minDatagram)
+// limit is how many bytes a reply may have. Option 57 counts the IP datagram (RFC 2132 section 9.10). A BOOTP client
+// has room for 64 bytes of options (RFC 951 section 3).
+func limit(f *fact.Facts, mtu int) int {
+	if f.Message == fact.BOOTP && f.MaxSize == 0 {
+		return bootpLen
+	}
+	n := max(f.MaxSize, minDatagram)
 	if mtu >= minDatagram {
 		n = min(n, mtu)
 	}
@@ -126,7 +134,7 @@ func dispensable(o dhcpv4.Options, params string) []uint8 {
 	for code := range o {
 		switch code {
 		case optMask, optRouter, optVendorInfo, optLeaseTime, optMessage, optServerID, optRenewal, optRebinding, optVendor,
-			optClientID, optBootFile, optRelay, optUUID, optSubnet, optConfigFile, optPathPrefix:
+			optClientID, optBootFile, optRelay, optUUID, optConfigFile, optPathPrefix:
 		default:
 			codes = append(codes, code)
 		}

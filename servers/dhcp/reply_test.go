@@ -47,6 +47,9 @@ func TestRoute(t *testing.T) {
 		{"relayed renewal", wirePacket{giaddr: "10.9.0.1", ciaddr: "10.0.0.9", options: request}, fact.Ack, "10.0.0.9", "10.9.0.1:67"},
 		{"inform", wirePacket{ciaddr: "10.0.0.9", options: inform}, fact.Ack, "", "10.0.0.9:68"},
 		{"inform without ciaddr: to where it came from", wirePacket{options: inform}, fact.Ack, "", "10.0.0.77:68"},
+		{"relayed inform", wirePacket{giaddr: "10.9.0.1", ciaddr: "10.0.0.9", options: inform}, fact.Ack, "", "10.0.0.9:68"},
+		{"relayed inform without ciaddr", wirePacket{giaddr: "10.9.0.1", options: inform}, fact.Ack, "", "10.9.0.1:67"},
+		{"a relay agent on a port of its own", wirePacket{giaddr: "10.9.0.1", options: opts(discover, opt(82, 1, 1, 'x', 19, 0))}, fact.Offer, "10.0.0.9", "10.9.0.1:5067"},
 		{"no address in the reply", wirePacket{options: discover}, fact.Offer, "", "255.255.255.255:68"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -56,7 +59,9 @@ func TestRoute(t *testing.T) {
 			if c.yiaddr != "" {
 				resp.YourIPAddr = ip(addr(c.yiaddr))
 			}
-			r := routeOf(&exchange{facts: f, peer: netip.MustParseAddrPort("10.0.0.77:68")}, resp, 68)
+			x := &exchange{facts: f, peer: netip.MustParseAddrPort("10.0.0.77:5067")}
+			x.addressed(addr("10.0.0.1"))
+			r := routeOf(x, resp, 68)
 			got := r.to.String()
 			if r.frame {
 				got = "frame " + got
@@ -71,16 +76,24 @@ func TestRoute(t *testing.T) {
 func TestSource(t *testing.T) {
 	req, f := decode(t, wirePacket{options: message(fact.Discover)})
 	resp := newReply(req)
-	for _, c := range []struct{ id, want string }{{"10.1.0.1", "10.1.0.1"}, {"10.9.9.9", "10.0.0.1"}, {"", "10.0.0.1"}} {
+	for _, c := range []struct{ id, server, want string }{
+		{"10.1.0.1", "10.0.0.1", "10.1.0.1"},
+		{"10.9.9.9", "10.1.0.1", "10.1.0.1"}, // a relay agent wants to be called the server
+		{"", "10.1.0.1", "10.1.0.1"},         // BOOTP
+		{"10.9.9.9", "", "10.0.0.1"},
+		{"", "", "10.0.0.1"},
+	} {
 		delete(resp.Options, optServerID)
 		if c.id != "" {
 			resp.Options[optServerID] = as4(c.id)
 		}
-		if got := sourceOf(resp, &f.Ingress); got != addr(c.want) {
+		x := &exchange{facts: f}
+		x.server, _ = netip.ParseAddr(c.server)
+		if got := sourceOf(x, resp); got != addr(c.want) {
 			t.Errorf("server %q: got %s, want %s", c.id, got, c.want)
 		}
 	}
-	if got := sourceOf(resp, &fact.Ingress{}); got.IsValid() {
+	if got := sourceOf(new(exchange), resp); got.IsValid() {
 		t.Errorf("an interface without an address: %s", got)
 	}
 }
@@ -94,7 +107,7 @@ func TestLimit(t *testing.T) {
 		{9000, 9000, 8972},
 		{1500, 0, 1472},
 	} {
-		if got := limit(c.asked, c.mtu); got != c.want {
+		if got := limit(&fact.Facts{Message: fact.Discover, MaxSize: c.asked}, c.mtu); got != c.want {
 			t.Errorf("limit(%d, %d) = %d, want %d", c.asked, c.mtu, got, c.want)
 		}
 	}

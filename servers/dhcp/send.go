@@ -22,14 +22,18 @@ func routeOf(x *exchange, resp *dhcpv4.DHCPv4, port int) route {
 	broadcast := route{to: client(broadcastAddr)}
 	yiaddr := addrOf(resp.YourIPAddr)
 	switch f := &x.facts; {
+	case f.Message == fact.Inform && f.CIAddr.IsValid(): // RFC 2131 section 4.3.5: to the client, however the request came
+		return route{to: client(f.CIAddr)}
+	case f.Message == fact.Inform && !f.GIAddr.IsValid() && f.From.IsValid(): // some clients leave ciaddr empty
+		return route{to: client(f.From)}
+	case f.GIAddr.IsValid() && f.RelayPort: // RFC 8357 section 4
+		return route{to: netip.AddrPortFrom(f.GIAddr, x.peer.Port())}
 	case f.GIAddr.IsValid():
 		return route{to: netip.AddrPortFrom(f.GIAddr, uint16(port-1))}
 	case resp.MessageType() == dhcpv4.MessageTypeNak:
 		return broadcast
 	case f.CIAddr.IsValid():
 		return route{to: client(f.CIAddr)}
-	case f.Message == fact.Inform && x.peer.Addr().IsValid() && !x.peer.Addr().IsUnspecified():
-		return route{to: client(x.peer.Addr())} // some clients leave ciaddr empty
 	case f.Broadcast || !yiaddr.IsValid():
 		return broadcast
 	default:
@@ -37,10 +41,14 @@ func routeOf(x *exchange, resp *dhcpv4.DHCPv4, port int) route {
 	}
 }
 
-// sourceOf is the address that a reply leaves from: the one that it calls the server's, if it is one of ours.
-func sourceOf(resp *dhcpv4.DHCPv4, in *fact.Ingress) netip.Addr {
-	if id := addrOf(resp.Options[optServerID]); slices.Contains(in.Owned, id) {
-		return id
+// sourceOf is the address that a reply leaves from: the one that it calls the server's, if it is one of ours. It is not
+// where a relay agent wants to be called the server, or where BOOTP has no such name.
+func sourceOf(x *exchange, resp *dhcpv4.DHCPv4) netip.Addr {
+	in := &x.facts.Ingress
+	for _, a := range [...]netip.Addr{addrOf(resp.Options[optServerID]), x.server} {
+		if slices.Contains(in.Owned, a) {
+			return a
+		}
 	}
 	if len(in.Prefixes) > 0 {
 		return in.Prefixes[0].Addr()
@@ -52,7 +60,7 @@ func sourceOf(resp *dhcpv4.DHCPv4, in *fact.Ingress) netip.Addr {
 // listens to broadcasts, it only is louder.
 func (s *Server) deliver(x *exchange, resp *dhcpv4.DHCPv4, payload []byte) error {
 	a := x.link
-	src, r := sourceOf(resp, &x.facts.Ingress), routeOf(x, resp, a.port+1)
+	src, r := sourceOf(x, resp), routeOf(x, resp, a.port+1)
 	if r.frame {
 		from := netip.AddrPortFrom(src, uint16(a.port))
 		if !src.IsValid() {

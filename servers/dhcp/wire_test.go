@@ -246,7 +246,7 @@ func TestNakOfHolder(t *testing.T) {
 	c := seg.raw(t)
 	elsewhere := message(fact.Request, opt(50, as4("10.99.0.1")...))
 	c.send(wirePacket{xid: 1, mac: stranger, options: elsewhere}.bytes())
-	if e := s.waitEvent(t, 1, "DHCP Request"); e.Result != fact.Refused || e.Detail != "address 10.99.0.1: not leased to "+stranger.String() {
+	if e := s.waitEvent(t, 1, "DHCP Request"); e.Result != fact.Refused || e.Detail != "address 10.99.0.1: "+stranger.String()+" has no lease of it here, and others may give addresses too" {
 		t.Error(describe(e))
 	}
 	c.ask(wirePacket{xid: 2, mac: stranger, options: selecting(c.ask(wirePacket{xid: 2, mac: stranger, options: message(fact.Discover)}))})
@@ -255,12 +255,41 @@ func TestNakOfHolder(t *testing.T) {
 	}
 }
 
-// TestBOOTP sees a request without a message type.
+// TestBOOTP answers clients that are older than DHCP (RFC 951, RFC 1534), when they are declared with an address: in 300 bytes, with
+// nothing of what BOOTP does not know. A lease from a pool would end without their knowledge.
 func TestBOOTP(t *testing.T) {
 	seg := newSegment(t, "10.77.0.1/24")
 	s := serve(t, nil, seg.server)
-	seg.raw(t).send(wirePacket{xid: 1, mac: n1}.bytes())
-	if e := s.waitEvent(t, 1, "DHCP BOOTP"); e.Result != fact.Refused || e.Detail != "BOOTP is not served" {
+	c := seg.raw(t)
+	p := c.ask(wirePacket{xid: 1, mac: n1})
+	if addrOf(p.YourIPAddr) != addr("10.77.0.11") || addrOf(p.ServerIPAddr) != addr("10.77.0.1") || p.BootFileName != "undionly.kpxe" {
+		t.Error(p.Summary())
+	}
+	if got := c.String(); got != "from 10.77.0.1 to 10.77.0.11 at "+n1.String() || c.length != 300 {
+		t.Errorf("%d bytes %s", c.length, got)
+	}
+	for code := range p.Options {
+		switch code {
+		case optMessage, optServerID, optLeaseTime, optRenewal, optRebinding:
+			t.Errorf("option %d", code)
+		}
+	}
+	if p.Options[optMask] == nil || p.Options[optRouter] == nil {
+		t.Error(p.Summary())
+	}
+	s.waitEvent(t, 1, "BOOTP Reply")
+	want := "BOOTP Request discover rom 52:54:00:77:00:01 ok | n1 | main@sha1:0123456789ab\n" +
+		"BOOTP Reply ack rom 52:54:00:77:00:01 ok | n1 | main@sha1:0123456789ab | undionly.kpxe\n"
+	if d := cmp.Diff(want, describe(s.events...)); d != "" {
+		t.Error(d)
+	}
+	c.send(wirePacket{xid: 2, mac: n2}.bytes())
+	e := s.waitEvent(t, 2, "BOOTP Request")
+	if e.Result != fact.Refused || e.Detail != "bootp: no declared address, and a lease from a pool ends, which BOOTP cannot say" {
+		t.Error(describe(e))
+	}
+	c.send(wirePacket{xid: 3, mac: stranger}.bytes())
+	if e := s.waitEvent(t, 3, "BOOTP Request"); e.Result != fact.Refused || e.Detail != "unknown machine: subnet lab has no unknown group" {
 		t.Error(describe(e))
 	}
 }

@@ -49,6 +49,48 @@ func quoteArg(v string) string {
 	return v
 }
 
+// kernelWords splits a command line as the kernel does (lib/cmdline.c next_arg), and drops the quotes that kept words together:
+// GRUB takes words, and puts quotes around one with a space itself (grub-core/lib/cmdline.c).
+func kernelWords(cmdline string) []string {
+	var words []string
+	var word strings.Builder
+	quoted := false
+	for _, c := range cmdline + " " {
+		switch {
+		case c == '"':
+			quoted = !quoted
+		case !quoted && isSpace(c):
+			if word.Len() > 0 {
+				words = append(words, word.String())
+			}
+			word.Reset()
+		default:
+			word.WriteRune(c)
+		}
+	}
+	return words
+}
+
+// serialConsole finds the serial port that the kernel is told to print to, console=ttyS0,115200n8, and whether it is told to
+// print to the screen, too.
+func serialConsole(words []string) (unit, speed string, screen, ok bool) {
+	for _, w := range words {
+		port, isPort := strings.CutPrefix(w, "console=ttyS")
+		switch {
+		case strings.HasPrefix(w, "console=tty") && len(w) == len("console=tty0"):
+			screen = true
+		case isPort:
+			unit, speed, _ = strings.Cut(port, ",")
+			speed, _, _ = strings.Cut(strings.TrimRight(speed, "r"), "n") // 115200n8r: parity, bits, flow control
+			if speed == "" {
+				speed = "9600" // what the kernel takes (Documentation/admin-guide/serial-console.rst)
+			}
+			ok = strings.Trim(unit, "0123456789") == "" && unit != "" && strings.Trim(speed, "0123456789") == ""
+		}
+	}
+	return unit, speed, screen, ok
+}
+
 // badArg says why a kernel or iPXE would not read a value as it was written; empty: it does.
 func badArg(v string) string {
 	if strings.ContainsAny(v, "\n\r\x00") {

@@ -27,8 +27,17 @@ func fileURL(f File) fact.Text {
 	if f.URL != "" {
 		return fact.Text(f.URL)
 	}
-	return fact.NewLate(fact.LateBase, "") + fact.Text("/files/"+cmp.Or(string(f.Digest), unknownDigest)+"/"+f.Name)
+	return fact.NewLate(fact.LateBase, "") + fact.Text(filePath(f))
 }
+
+// filePath is a file's path on the boot HTTP server. TFTP clients ask for the same, without the slash.
+func filePath(f File) string { return "/" + tftpName(f) }
+
+func tftpName(f File) string {
+	return filesFolder + cmp.Or(string(f.Digest), unknownDigest) + "/" + f.Name
+}
+
+const filesFolder = "files/"
 
 func (s *Snapshot) indexFiles() {
 	s.tftp, s.blobs = map[string]File{}, map[fact.Digest]File{}
@@ -74,8 +83,8 @@ func roleStage(role string) fact.Stage {
 	return fact.StageConfig
 }
 
-// File looks up a TFTP name. The machine is known by the lease of the address that asks, or unknown (zero); names that
-// carry a MAC of their own, such as pxelinux.cfg/01-MAC, need none. The name is looked up, never joined to a path. In a
+// File looks up a TFTP name: a loader or a file beside it, files/DIGEST/NAME, or a loader's configuration. The machine is known by the
+// lease of the address that asks, or unknown (zero); names that carry a MAC of their own, such as pxelinux.cfg/01-MAC, need none. The name is looked up, never joined to a path. In a
 // generated file, late values are left for the server to fill.
 func (s *Snapshot) File(name string, mac fact.MAC) (File, bool) {
 	name = strings.TrimLeft(name, "/")
@@ -86,20 +95,18 @@ func (s *Snapshot) File(name string, mac fact.MAC) (File, bool) {
 		}
 		return f, true
 	}
-	// pxelinux also asks for its UUID, for its address in hexadecimal, digit by digit shorter, and for "default". Only the
-	// name with the MAC is answered, so that a machine cannot be given another's configuration.
-	rest, ok := strings.CutPrefix(name, pxelinuxFolder)
-	if !ok || !strings.HasPrefix(rest, "01-") {
-		return File{}, false
+	if rest, ok := strings.CutPrefix(name, filesFolder); ok {
+		digest, _, _ := strings.Cut(rest, "/")
+		f, ok := s.blobs[fact.Digest(digest)]
+		if ok && known {
+			f.Node = s.fleet.Nodes[asking.node].Name
+		}
+		return f, ok
 	}
-	m, err := fact.ParseMAC(rest)
-	if err != nil || !strings.EqualFold(rest, "01-"+m.Dashed()) {
-		return File{}, false
+	if id, ok := strings.CutPrefix(name, pxelinuxFolder); ok {
+		return s.pxelinux(name, id, mac)
 	}
-	if owner, declared := s.byMAC[m]; !mac.IsZero() && m != mac && (!known || !declared || owner.node != asking.node) {
-		return File{}, false
-	}
-	return s.pxelinux(m, name)
+	return s.grub(name, mac)
 }
 
 // Blob finds a file that some machine of the snapshot may fetch by its digest.

@@ -16,22 +16,24 @@ func FuzzFile(f *testing.F) {
 	if s == nil {
 		f.Fatal(ds)
 	}
-	for _, name := range []string{"undionly.kpxe", "/ipxe.efi", "pxelinux.cfg/01-52-54-00-77-00-01", "pxelinux.cfg/01-52-54-00-77-00-0A", "../../etc/passwd", "pxelinux.cfg/default", "", "/", "pxelinux.cfg/01-", "\x00", "pxelinux.cfg/01-01-52-54-00-77-00-01"} {
+	kernel := string(digest("store:s:vmlinuz"))
+	for _, name := range []string{"undionly.kpxe", "/ipxe.efi", "pxelinux.cfg/01-52-54-00-77-00-01", "pxelinux.cfg/01-52-54-00-77-00-0A", "../../etc/passwd",
+		"pxelinux.cfg/default", "", "/", "pxelinux.cfg/01-", "\x00", "pxelinux.cfg/01-01-52-54-00-77-00-01", "pxelinux.cfg/0A4D0001", "files/" + kernel + "/x",
+		"grub/grub.cfg", "grub.cfg-01-52-54-00-77-00-01", "a/grub.cfg-0A4D0001/3", "grub.cfg-00112233-4455-6677-8899-aabbccddeeff", "grub.cfg-/7"} {
 		f.Add(name, uint8(1))
 	}
-	known := map[string]bool{"undionly.kpxe": true, "ipxe.efi": true, "snp.efi": true, "lpxelinux.0": true, "ldlinux.c32": true, "custom.efi": true}
 	f.Fuzz(func(t *testing.T, name string, last uint8) {
-		file, ok := s.File(name, fact.MAC{0x52, 0x54, 0, 0x77, 0, last})
-		bare := strings.TrimLeft(name, "/")
-		if !ok || known[bare] {
+		asking := fact.MAC{0x52, 0x54, 0, 0x77, 0, last}
+		file, ok := s.File(name, asking)
+		if !ok {
 			return
 		}
-		mac, err := fact.ParseMAC(strings.TrimPrefix(bare, "pxelinux.cfg/"))
-		if err != nil || !strings.EqualFold(bare, "pxelinux.cfg/01-"+mac.Dashed()) {
+		if blob, is := s.Blob(file.Digest); file.Text == "" && (!is || blob.Digest != file.Digest) {
 			t.Fatalf("%q is served as %+v", name, file)
 		}
-		if n, declared := s.Node(mac.String()); declared && file.Node != n.Name || strings.Contains(string(file.Text), "\x00config") {
-			t.Fatalf("%q is served as %+v", name, file)
+		n, _ := s.Node(asking.String())
+		if file.Node != "" && file.Node != n.Name || strings.Contains(string(file.Text), "\x00config") {
+			t.Fatalf("%q is served to %s as %+v", name, n.Name, file)
 		}
 	})
 }

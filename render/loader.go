@@ -74,6 +74,18 @@ func (s *Snapshot) loaderByName(name string) *spec.Loader {
 	return nil
 }
 
+// LoaderKind says what program a boot file is; false when no loader has such a file. Only the last part of the name counts, of a URL
+// too.
+func (s *Snapshot) LoaderKind(file string) (spec.LoaderKind, bool) {
+	_, name := splitName(file)
+	for _, l := range s.loaders {
+		if l.FileName == name {
+			return l.Kind, true
+		}
+	}
+	return "", false
+}
+
 // declaredArch is the option 93 value of firmware as the spec names it. An empty architecture is x86_64.
 func declaredArch(firmware, arch string) fact.Arch {
 	switch {

@@ -1,7 +1,7 @@
 package render
 
 import (
-	"net/netip"
+	"strconv"
 	"strings"
 
 	"hostler/render/fact"
@@ -14,60 +14,58 @@ const pxelinuxFolder = "pxelinux.cfg/"
 // pxelinuxName is the configuration's name that has the MAC in it: 01 is Ethernet's hardware type.
 func pxelinuxName(m fact.MAC) string { return pxelinuxFolder + "01-" + m.Dashed() }
 
-// pxelinux is the configuration of the machine with the MAC. Machines that nobody declared have one when their subnet
-// gives strangers something to boot.
-func (s *Snapshot) pxelinux(m fact.MAC, name string) (File, bool) {
-	f := File{Name: name, Stage: fact.StageScript}
-	p, declared := s.byMAC[m]
-	if !declared {
-		sn := s.subnetAt(netip.Addr{})
-		if sn == nil {
-			return File{}, false
-		}
-		t := s.targetUnknown(sn, m)
-		f.Text = s.pxelinuxConfig(&t, "unknown machine "+m.String(), "")
-		return f, true
+// pxelinux answers the names that pxelinux, and U-Boot after it, ask for one after the other: UUID, MAC, address, ever shorter
+// beginnings of the address, "default".
+func (s *Snapshot) pxelinux(name, id string, asking fact.MAC) (File, bool) {
+	if id == "" {
+		return File{}, false
 	}
-	n := &s.fleet.Nodes[p.node]
-	f.Node = n.Name
-	t := s.targetOf(n)
-	why := ""
-	switch hold := s.hold(n); {
-	case n.Disabled:
-		why = "disabled in the spec"
-	case hold != "":
-		why = "held: " + hold
+	if id == "default" {
+		id = ""
 	}
-	f.Text = s.pxelinuxConfig(&t, n.Address, why)
-	return f, true
+	m, ok := s.whose(id, asking)
+	if !ok {
+		return File{}, false
+	}
+	c, ok := s.menu(m, spec.LoaderPXELinux, 0)
+	return File{Name: name, Stage: fact.StageScript, Node: c.node, Text: s.pxelinuxConfig(&c)}, ok
 }
 
-func (s *Snapshot) pxelinuxConfig(t *target, who, why string) fact.Text {
-	head := "# " + plain(who) + "\n"
-	if why == "" && (t.settings.Boot == spec.BootDisk || t.settings.Boot == spec.BootOff) {
+func (s *Snapshot) pxelinuxConfig(c *menu) fact.Text {
+	if c.loader == nil {
+		return ""
+	}
+	head := "# " + plain(c.who) + "\n"
+	if c.next {
 		// -1 returns to the BIOS, which goes on to its next boot entry.
 		return fact.Text(head + "DEFAULT next\nPROMPT 0\nLABEL next\n  LOCALBOOT -1\n")
 	}
-	var kernel *File
-	var initrds []File
-	if t.image != nil {
-		kernel, initrds = s.bootFiles(t.image)
+	args := string(s.cmdline(&c.target))
+	// The first line, or what comes before it is not on the port.
+	if unit, speed, _, ok := serialConsole(kernelWords(args)); ok && len(unit) == 1 && unit <= "3" {
+		head = "SERIAL " + unit + " " + speed + "\n" + head
 	}
-	if kernel == nil && why == "" {
-		why = "it has no image"
+	if c.why != "" { // prints why, waits, and reads its configuration again
+		tenths := strconv.Itoa(10 * delay(c.settings.Retry, c.mac, 3))
+		return fact.Text(head + "SAY hostler: " + plain(c.who) + ": " + plain(c.why) +
+			"\nDEFAULT again\nPROMPT 1\nTIMEOUT " + tenths + "\nLABEL again\n  CONFIG ::" + pxelinuxName(c.mac) + "\n")
 	}
-	if why != "" { // prints why, waits half a minute, and reads its configuration again
-		return fact.Text(head + "SAY hostler: " + plain(who) + ": " + plain(why) +
-			"\nDEFAULT again\nPROMPT 1\nTIMEOUT 300\nLABEL again\n  CONFIG " + pxelinuxName(t.mac) + "\n")
+	names := make([]string, len(c.initrds))
+	for i, f := range c.initrds {
+		names[i] = c.pxelinuxFile(f)
 	}
-	urls := make([]string, len(initrds))
-	for i, f := range initrds {
-		urls[i] = string(fileURL(f))
+	if len(names) > 0 {
+		args = "initrd=" + strings.Join(names, ",") + " " + args
 	}
-	args := string(s.cmdline(t))
-	if len(urls) > 0 {
-		args = "initrd=" + strings.Join(urls, ",") + " " + args
+	// When an attempt fails, pxelinux stands at its prompt: TIMEOUT and ONTIMEOUT leave it, and read the configuration again.
+	return fact.Text(head + "DEFAULT hostler\nPROMPT 0\nTIMEOUT 100\nONTIMEOUT again\nONERROR again\nLABEL hostler\n  LINUX " + c.pxelinuxFile(c.kernel) +
+		"\n  APPEND " + args + "\nLABEL again\n  CONFIG ::" + pxelinuxName(c.mac) + "\n")
+}
+
+// pxelinuxFile is a file as pxelinux names it. Two colons keep it from putting its path prefix before the name.
+func (c *menu) pxelinuxFile(f File) string {
+	if c.loader.Transport == spec.TransportTFTP {
+		return "::" + tftpName(f)
 	}
-	return fact.Text(head + "DEFAULT hostler\nPROMPT 0\nTIMEOUT 0\nLABEL hostler\n  KERNEL " + string(fileURL(*kernel)) +
-		"\n  APPEND " + args + "\n")
+	return string(fileURL(f))
 }

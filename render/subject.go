@@ -109,6 +109,7 @@ func (s *Snapshot) loaderLeaves(l *spec.Loader) leaves {
 	var ls leaves
 	layer := "loader." + l.Name
 	ls.add("kind", string(l.Kind), layer, &l.Place)
+	ls.add("transport", string(l.Transport), layer, &l.Place)
 	ls.add("client_arch", list(l.ClientArch), layer, &l.Place)
 	if l.Builtin {
 		ls.add("builtin", "true", layer, &l.Place)

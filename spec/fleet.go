@@ -151,7 +151,8 @@ type Loader struct {
 	ClientArch []fact.Arch // empty: only used when a setting names it
 	FileName   string      // the name it is served under
 	File       FileRef
-	Extra      []NamedFile // served beside it by TFTP: ldlinux.c32, ...
+	Extra      []NamedFile // served beside it by TFTP: ldlinux.c32, grubx64.efi, ...
+	Transport  Transport   // how it fetches kernels and initrds
 	Builtin    bool        // not written in the spec
 	Place      Place
 }
@@ -163,6 +164,16 @@ type LoaderKind string
 const (
 	LoaderIPXE     LoaderKind = "ipxe"
 	LoaderPXELinux LoaderKind = "pxelinux"
+	LoaderGRUB     LoaderKind = "grub" // GRUB itself, or a shim that loads it
+)
+
+// Transport is how a loader fetches what it boots.
+type Transport string
+
+// The transports.
+const (
+	TransportHTTP Transport = "http"
+	TransportTFTP Transport = "tftp"
 )
 
 // NamedFile is a file under a name of its own.

@@ -2,6 +2,7 @@ package spec
 
 import (
 	"fmt"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -54,9 +55,7 @@ func (p *parser) loader(in *instance) {
 		p.rep.err("bad-name", in.spot(b.at), "Name is not allowed", fmt.Sprintf("%q as the name of a loader's file %s.", l.FileName, why))
 		return
 	}
-	if strings.Contains(l.FileName, "pxelinux") || strings.HasSuffix(l.FileName, ".0") {
-		l.Kind = LoaderPXELinux
-	}
+	in.loaderKind(b, &l)
 	l.ClientArch = in.architectures(b)
 	for _, n := range b.blocks["file"] {
 		name := n.labels[0]
@@ -70,6 +69,33 @@ func (p *parser) loader(in *instance) {
 	}
 	slices.SortStableFunc(l.Extra, func(a, b NamedFile) int { return strings.Compare(a.Name, b.Name) })
 	p.fleet.Loaders = append(p.fleet.Loaders, l)
+}
+
+// KindOf is what the name of a loader's file says of it.
+func KindOf(file string) LoaderKind {
+	name := strings.ToLower(path.Base(file))
+	switch {
+	case strings.Contains(name, "pxelinux") || strings.HasSuffix(name, ".0"):
+		return LoaderPXELinux
+	case strings.Contains(name, "grub") || strings.HasPrefix(name, "shim"):
+		return LoaderGRUB
+	}
+	return LoaderIPXE
+}
+
+// loaderKind reads what the loader is and how it fetches; both mostly show in the name of its file.
+func (in *instance) loaderKind(b *body, l *Loader) {
+	l.Kind = KindOf(l.FileName)
+	if k, ok := in.choice(b, "kind", string(LoaderIPXE), string(LoaderPXELinux), string(LoaderGRUB)); ok {
+		l.Kind = LoaderKind(k)
+	}
+	l.Transport = TransportHTTP
+	if l.Kind == LoaderGRUB || l.Kind == LoaderPXELinux && strings.HasPrefix(strings.ToLower(l.FileName), "pxelinux") {
+		l.Transport = TransportTFTP // Debian's signed GRUB has no http module, and pxelinux.0, unlike lpxelinux.0, no TCP
+	}
+	if t, ok := in.choice(b, "transport", string(TransportTFTP), string(TransportHTTP)); ok {
+		l.Transport = Transport(t)
+	}
 }
 
 // architectures reads client_arch: names of architectures, or numbers of DHCP option 93.
@@ -120,7 +146,7 @@ func (p *parser) builtinLoaders() {
 		if len(l.ClientArch) == 0 {
 			continue
 		}
-		l.Kind, l.File, l.Builtin = LoaderIPXE, FileRef{Builtin: l.FileName}, true
+		l.Kind, l.Transport, l.File, l.Builtin = LoaderIPXE, TransportHTTP, FileRef{Builtin: l.FileName}, true
 		if p.units["loader"][l.Name] != nil { // the author took the name; ours is nobody's to refer to
 			l.Name += "-default"
 		}

@@ -74,9 +74,11 @@ func loaderBlock() *Block {
 		text(description, "What it is for."),
 		{Name: "client_arch", Type: "list(arch)", Default: "[]", Class: "next-boot", Doc: "Architectures that get it: names such as x86_64-uefi, or numbers of DHCP option 93."},
 		{Name: "file", Type: "string", Class: "next-boot", Doc: "A built-in loader: undionly.kpxe, ipxe.efi or snp.efi."},
+		{Name: "kind", Type: "string", Default: "by the name of its file", Class: "next-boot", Doc: "ipxe, pxelinux, or grub (also a shim that loads it): whose configuration it reads."},
+		{Name: "transport", Type: "string", Default: `"tftp" for grub and pxelinux.0, else "http"`, Class: "next-boot", Doc: "How it fetches kernels and initrds: tftp or http."},
 	}, fileAttrs()...), Blocks: []*Block{
-		{Type: "file", Labels: []string{"NAME"}, Doc: "A file served beside the loader, such as ldlinux.c32.", Attrs: fileAttrs()},
-	}, Later: []string{"secure_boot", "transport"}}
+		{Type: "file", Labels: []string{"NAME"}, Doc: "A file served beside the loader, such as ldlinux.c32, or the grubx64.efi that a shim asks for.", Attrs: fileAttrs()},
+	}, Later: []string{"secure_boot"}}
 }
 
 func storeBlock() *Block {

@@ -81,7 +81,7 @@ func (env *environment) machine(s *render.Snapshot, name, firmware string) (boot
 	if !ok {
 		env.fail("boot: -firmware=%s: it is bios, uefi, uefi-http, arm64 or ipxe", firmware)
 	}
-	m.MAC = mac
+	m.MAC, m.Loaders = mac, s
 	return m, ok
 }
 

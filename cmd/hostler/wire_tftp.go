@@ -39,7 +39,7 @@ func (w *wire) TFTP(server netip.Addr, name string, probe bool) (bootsim.File, e
 		_, err := c.WriteToUDPAddrPort(abort, t.to)
 		return bootsim.File{Size: size}, err
 	}
-	return fetched(t, strings.Contains(name, "pxelinux.cfg"))
+	return fetched(t, strings.Contains(name, "pxelinux.cfg") || strings.Contains(name, "grub.cfg"))
 }
 
 // tftpClient reads one file, block by block.

@@ -1,5 +1,5 @@
 // Package bootsim plays one machine that boots from the network, from its first DHCP Discover to the kernel's command
-// line, against any Network: a snapshot in memory, or running servers. It knows what firmware, iPXE and pxelinux
+// line, against any Network: a snapshot in memory, or running servers. It knows what firmware, iPXE, pxelinux and GRUB
 // do; it refuses to know how packets look, and holds no opinion about what the servers should have said.
 package bootsim
 
@@ -12,6 +12,7 @@ import (
 
 	"hostler/render"
 	"hostler/render/fact"
+	"hostler/spec"
 )
 
 // Machine is the hardware that boots.
@@ -19,6 +20,18 @@ type Machine struct {
 	MAC  fact.MAC
 	Arch fact.Arch // option 93: 0 a BIOS, 7 x86-64 UEFI by PXE, 16 the same by HTTP, 11 arm64 UEFI
 	IPXE bool      // its network card has iPXE as its ROM, as QEMU's have
+	// Loaders says what program a boot file is; when it is nil, or has no such file, the name does.
+	Loaders *render.Snapshot
+}
+
+// program is what runs when the machine has loaded a boot file.
+func (m *Machine) program(file string) spec.LoaderKind {
+	if m.Loaders != nil {
+		if k, ok := m.Loaders.LoaderKind(file); ok {
+			return k
+		}
+	}
+	return spec.KindOf(file)
 }
 
 // Network carries a machine's requests to whoever answers them. An error is what the machine sees: silence, a
@@ -112,8 +125,9 @@ var digests = regexp.MustCompile(`\b([0-9a-f]{12})[0-9a-f]{52}\b`)
 func (t Transcript) String() string {
 	rows := append([]Row{{"Traffic", "Description", "Sender"}}, t.Rows...)
 	width := 0
-	for _, r := range rows {
-		width = max(width, utf8.RuneCountInString(r.Traffic))
+	for i := range rows {
+		rows[i].Traffic = digests.ReplaceAllString(rows[i].Traffic, "$1...")
+		width = max(width, utf8.RuneCountInString(rows[i].Traffic))
 	}
 	var b strings.Builder
 	for i, r := range rows {

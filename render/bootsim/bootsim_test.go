@@ -33,6 +33,10 @@ func TestWalk(t *testing.T) {
 		{"off", Machine{MAC: node(s, "off1")}},
 		{"no-image", Machine{MAC: node(s, "bare1")}},
 		{"no-loader", Machine{MAC: node(s, "uefi1"), Arch: 27}},
+		{"grub", Machine{MAC: node(s, "grub1"), Arch: 7}},
+		{"shim", Machine{MAC: node(s, "shim1"), Arch: 7}},
+		{"shim-held", Machine{MAC: node(s, "shim2"), Arch: 7}},
+		{"shim-disk", Machine{MAC: node(s, "shim3"), Arch: 7}},
 		{"stranger", Machine{MAC: mac("52:54:00:99:00:01")}},
 	} {
 		t.Run(x.name, func(t *testing.T) {

@@ -27,7 +27,10 @@ func lab() *spec.Fleet {
 			{Name: "ipxe-bios", Kind: spec.LoaderIPXE, ClientArch: []fact.Arch{0}, FileName: "undionly.kpxe", File: spec.FileRef{Builtin: "undionly.kpxe"}, Builtin: true},
 			{Name: "ipxe-uefi", Kind: spec.LoaderIPXE, ClientArch: []fact.Arch{7, 9}, FileName: "ipxe.efi", File: spec.FileRef{Builtin: "ipxe.efi"}, Builtin: true},
 			{Name: "pxelinux", Kind: spec.LoaderPXELinux, FileName: "lpxelinux.0", File: spec.FileRef{Path: "lpxelinux.0"},
-				Extra: []spec.NamedFile{{Name: "ldlinux.c32", File: spec.FileRef{Path: "ldlinux.c32"}}}},
+				Transport: spec.TransportHTTP, Extra: []spec.NamedFile{{Name: "ldlinux.c32", File: spec.FileRef{Path: "ldlinux.c32"}}}},
+			{Name: "grub", Kind: spec.LoaderGRUB, Transport: spec.TransportTFTP, FileName: "grubnetx64.efi", File: spec.FileRef{Path: "grubnetx64.efi"}},
+			{Name: "shim", Kind: spec.LoaderGRUB, Transport: spec.TransportTFTP, FileName: "shimx64.efi", File: spec.FileRef{Path: "shimx64.efi"},
+				Extra: []spec.NamedFile{{Name: "grubx64.efi", File: spec.FileRef{Path: "grubx64.efi"}}}},
 		},
 		Images: []spec.Image{{Name: "busybox", Version: "1", Arch: "x86_64", Files: []spec.ImageFile{
 			{Role: "kernel", Name: "vmlinuz", File: spec.FileRef{Store: "lab", Key: "vmlinuz"}},
@@ -50,6 +53,10 @@ func lab() *spec.Fleet {
 		{Name: "disk1", Own: &spec.Settings{Boot: spec.BootDisk}},
 		{Name: "off1", Own: &spec.Settings{Boot: spec.BootOff}},
 		{Name: "bare1", Profile: 1},
+		{Name: "grub1", Firmware: "uefi", Own: &spec.Settings{Loader: "grub"}},
+		{Name: "shim1", Firmware: "uefi", Own: &spec.Settings{Loader: "shim"}},
+		{Name: "shim2", Firmware: "uefi", Hold: "waiting for a disk", Own: &spec.Settings{Loader: "shim"}},
+		{Name: "shim3", Firmware: "uefi", Own: &spec.Settings{Loader: "shim", Boot: spec.BootDisk}},
 	} {
 		n.Address = "node." + string(n.Name)
 		ifc := spec.Interface{Name: "boot", Subnet: "lab", Boot: true, MAC: fact.MAC{0x52, 0x54, 0, 0x77, 0, byte(i + 1)}}

@@ -154,14 +154,14 @@ func machines(s *render.Snapshot, n *spec.Node) []Machine {
 	}
 	var ms []Machine
 	if n.Firmware != "uefi" && (arch == "" || arch == "x86_64") {
-		ms = append(ms, Machine{MAC: info.MAC, Arch: 0})
+		ms = append(ms, Machine{MAC: info.MAC, Arch: 0, Loaders: s})
 	}
 	if n.Firmware != "bios" {
 		a := fact.Arch(7)
 		if arch == "arm64" {
 			a = 11
 		}
-		ms = append(ms, Machine{MAC: info.MAC, Arch: a})
+		ms = append(ms, Machine{MAC: info.MAC, Arch: a, Loaders: s})
 	}
 	return ms
 }

@@ -62,6 +62,8 @@ func Offline(s *render.Snapshot, mac fact.MAC) *Memory {
 				return server.String()
 			case fact.LateBase:
 				return base
+			case fact.LateGRUB:
+				return "(http," + netip.AddrPortFrom(server, 8080).String() + ")"
 			case fact.LateBoot:
 				return "none"
 			case fact.LateConfig:

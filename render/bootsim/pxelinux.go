@@ -28,13 +28,21 @@ func (w *walker) configNames(config string) []string {
 		names = append(names, config)
 	}
 	names = append(names, "pxelinux.cfg/01-"+w.machine.MAC.Dashed())
-	if w.lease.YIAddr.Is4() {
-		hex := fmt.Sprintf("%X", w.lease.YIAddr.AsSlice())
-		for ; hex != ""; hex = hex[:len(hex)-1] {
-			names = append(names, "pxelinux.cfg/"+hex)
-		}
+	for _, hex := range w.addressNames() {
+		names = append(names, "pxelinux.cfg/"+hex)
 	}
 	return append(names, "pxelinux.cfg/default")
+}
+
+// addressNames is the machine's address in hexadecimal, as loaders ask for it: whole, and then one digit shorter each time.
+func (w *walker) addressNames() []string {
+	var names []string
+	if w.lease.YIAddr.Is4() {
+		for hex := fmt.Sprintf("%X", w.lease.YIAddr.AsSlice()); hex != ""; hex = hex[:len(hex)-1] {
+			names = append(names, hex)
+		}
+	}
+	return names
 }
 
 // pxelinuxConfig runs the default entry of a configuration.
@@ -49,7 +57,7 @@ func (w *walker) pxelinuxConfig(text string) string {
 		case "LABEL":
 			cur = map[string]string{}
 			labels[rest] = cur
-		case "KERNEL", "APPEND", "LOCALBOOT", "CONFIG", "DEFAULT", "SAY", "PROMPT", "TIMEOUT":
+		case "LINUX", "APPEND", "LOCALBOOT", "CONFIG", "DEFAULT", "SAY", "PROMPT", "TIMEOUT", "SERIAL", "ONTIMEOUT", "ONERROR":
 			cur[word] = strings.TrimSpace(rest)
 		default:
 			return fmt.Sprintf("pxelinux does not know the word %s", word)
@@ -65,7 +73,7 @@ func (w *walker) pxelinuxConfig(text string) string {
 		w.row("-", "pxelinux waits", "prints: %s", global["SAY"])
 		return strings.TrimPrefix(global["SAY"], "hostler: ")
 	}
-	return w.pxelinuxBoot(entry["KERNEL"], entry["APPEND"])
+	return w.pxelinuxBoot(entry["LINUX"], entry["APPEND"])
 }
 
 func (w *walker) pxelinuxBoot(kernel, args string) string {
@@ -76,11 +84,34 @@ func (w *walker) pxelinuxBoot(kernel, args string) string {
 		}
 	}
 	for _, u := range urls {
-		if _, err := w.get(u); err != nil {
-			return err.Error()
+		if reason := w.pxelinuxFetch(u); reason != "" {
+			return reason
 		}
 	}
 	w.boot("BOOT_IMAGE=" + kernel + " " + args)
+	return ""
+}
+
+// load reads a whole file by TFTP; the error names it.
+func (w *walker) load(name string) error {
+	_, err := w.tftp(name)
+	if err != nil {
+		err = fmt.Errorf("%s: %w", name, err)
+	}
+	return err
+}
+
+// pxelinuxFetch gets a file by its URL, or by TFTP: the name stands behind two colons when no path prefix belongs before it.
+func (w *walker) pxelinuxFetch(name string) string {
+	var err error
+	if strings.Contains(name, "://") {
+		_, err = w.get(name)
+	} else {
+		err = w.load(strings.TrimPrefix(name, "::"))
+	}
+	if err != nil {
+		return err.Error()
+	}
 	return ""
 }
 

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"hostler/render/fact"
+	"hostler/spec"
 )
 
 // params are the options that PXE firmware asks for (PXE 2.1 table 2-1, and 66 and 67).
@@ -43,11 +44,20 @@ func (w *walker) firmware() string {
 			return reason
 		}
 	}
-	if config, ok := w.option(209); ok || strings.Contains(file, "pxelinux") {
+	return w.runLoader(file)
+}
+
+// runLoader starts the program that was loaded.
+func (w *walker) runLoader(file string) string {
+	switch w.machine.program(file) {
+	case spec.LoaderPXELinux:
 		if w.machine.Arch.UEFI() {
 			return fmt.Sprintf("boot file %s: pxelinux is a program for a BIOS", file)
 		}
+		config, _ := w.option(209)
 		return w.runPXELinux(string(config))
+	case spec.LoaderGRUB:
+		return w.runGRUB(file)
 	}
 	return w.runIPXE()
 }

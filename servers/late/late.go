@@ -31,6 +31,8 @@ func Fill(t fact.Text, v Values) string {
 			return v.Base
 		case fact.LateBoot:
 			return v.boot()
+		case fact.LateGRUB:
+			return grubDevice(v.Base)
 		case fact.LateConfig:
 			return v.Base + "/config/" + url.PathEscape(arg) + "?boot=" + v.boot()
 		case fact.LateRetries:
@@ -39,6 +41,16 @@ func Fill(t fact.Text, v Values) string {
 			return fact.NewLate(kind, arg).String()
 		}
 	})
+}
+
+// grubDevice is a URL as GRUB writes it: (http,10.0.0.1:8080)/prefix.
+func grubDevice(base string) string {
+	scheme, rest, _ := strings.Cut(base, "://")
+	host, path, slash := strings.Cut(rest, "/")
+	if slash {
+		path = "/" + path
+	}
+	return "(" + scheme + "," + host + ")" + path
 }
 
 // boot is the boot and its secret as they stand on the kernel command line. "none" is refused wherever it comes

@@ -16,13 +16,14 @@ require (
 	github.com/mdlayher/packet v1.2.0 // unicast to a client that has no address yet (AF_PACKET)
 	github.com/oklog/ulid/v2 v2.1.2 // boot ids that sort by time
 	github.com/pin/tftp/v3 v3.2.0 // the TFTP protocol
+	github.com/prometheus/client_golang v1.25.0 // counters, histograms and their text for /metrics
 	github.com/rogpeppe/go-internal v1.16.0 // testscript: the command line tested as its users type it; diff: what fmt and plan show
 	github.com/tinkerbell/ipxedust v0.0.0-20250812160707-a4542aee25c6 // iPXE binaries for BIOS, UEFI and arm64, inside ours
 	github.com/vishvananda/netlink v1.3.1 // addresses and links of the served interfaces, and their changes
 	github.com/zclconf/go-cty v1.19.0 // values of the specification language
 	github.com/zclconf/go-cty-yaml v1.2.0 // yamldecode and yamlencode
 	go.etcd.io/bbolt v1.5.0 // the embedded state store
-	go.yaml.in/yaml/v3 v3.0.4 // bounds YAML text and tells the lines of rows, which yamldecode does not
+	go.yaml.in/yaml/v3 v3.0.5 // bounds YAML text and tells the lines of rows, which yamldecode does not
 	golang.org/x/crypto v0.57.0 // known_hosts
 	golang.org/x/net v0.59.0 // control messages and packet filters of raw sockets
 	golang.org/x/sync v0.23.0 // errgroup: whoever starts a goroutine waits for it
@@ -40,7 +41,9 @@ require (
 	github.com/agext/levenshtein v1.2.1 // indirect
 	github.com/apparentlymart/go-textseg/v15 v15.0.0 // indirect
 	github.com/armon/go-radix v1.0.0 // indirect
+	github.com/beorn7/perks v1.0.1 // indirect
 	github.com/bgentry/speakeasy v0.1.0 // indirect
+	github.com/cespare/xxhash/v2 v2.3.0 // indirect
 	github.com/chappjc/logrus-prefix v0.0.0-20180227015900-3a1d64819adb // indirect
 	github.com/cloudflare/circl v1.6.3 // indirect
 	github.com/cyphar/filepath-securejoin v0.6.1 // indirect
@@ -64,11 +67,15 @@ require (
 	github.com/mitchellh/copystructure v1.0.0 // indirect
 	github.com/mitchellh/go-wordwrap v1.0.1 // indirect
 	github.com/mitchellh/reflectwalk v1.0.0 // indirect
+	github.com/munnerz/goautoneg v0.0.0-20191010083416-a7dc8b61c822 // indirect
 	github.com/nxadm/tail v1.4.11 // indirect
 	github.com/pelletier/go-toml/v2 v2.2.4 // indirect
 	github.com/pierrec/lz4/v4 v4.1.22 // indirect
 	github.com/pjbgf/sha1cd v0.7.0 // indirect
 	github.com/posener/complete v1.2.3 // indirect
+	github.com/prometheus/client_model v0.6.3 // indirect
+	github.com/prometheus/common v0.72.0 // indirect
+	github.com/prometheus/procfs v0.22.0 // indirect
 	github.com/rifflock/lfshook v0.0.0-20180920164130-b9218ef580f5 // indirect
 	github.com/sagikazarmark/locafero v0.11.0 // indirect
 	github.com/sergi/go-diff v1.3.2-0.20230802210424-5b0b94c5c0d3 // indirect
@@ -87,5 +94,6 @@ require (
 	golang.org/x/mod v0.41.0 // indirect
 	golang.org/x/text v0.42.0 // indirect
 	golang.org/x/tools v0.49.0 // indirect
+	google.golang.org/protobuf v1.36.12 // indirect
 	gopkg.in/warnings.v0 v0.1.2 // indirect
 )

@@ -44,6 +44,7 @@ listen {
   tftp = "0.0.0.0:69"
   http = "0.0.0.0:8080"
 
+  # metrics = "127.0.0.1:9100" # /metrics, /healthz and /readyz, and nothing else; default: on the socket only
   # path_prefix = "/apis/bss" # in front of every boot URL
 }
 

@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"context"
+	"maps"
 
 	"hostler/reconcile/source"
 	"hostler/render/fact"
@@ -38,6 +39,12 @@ func (r *Reconciler) report(ctx context.Context, rev fact.Revision, f *failure) 
 	r.mu.Lock()
 	before, _ := r.status.Condition(Ready)
 	r.status.Diagnostics = f.diags
+	failures := maps.Clone(r.status.Failures) // readers have the old one
+	if failures == nil {
+		failures = map[Reason]uint64{}
+	}
+	failures[f.reason]++
+	r.status.Failures = failures
 	r.status.set(r.c.Now(), f.conditions(cur != nil)...)
 	now, _ := r.status.Condition(Ready)
 	r.mu.Unlock()

@@ -27,6 +27,11 @@ const (
 	ApplyFailed    Reason = "ApplyFailed"
 )
 
+// Failures are the reasons of an attempt that failed.
+func Failures() []Reason {
+	return []Reason{FetchFailed, RewindRefused, EvaluateFailed, CheckFailed, ArtifactFailed, RenderFailed, GateRefused, ApplyFailed}
+}
+
 // The types of condition. Reconciling and Stalled are only listed while they are true.
 const (
 	Ready       = "Ready"       // the newest revision is served
@@ -61,6 +66,8 @@ type Status struct {
 	NextTry       time.Time        `json:"next_try,omitzero"`
 	Conditions    []Condition      `json:"conditions"`
 	Diagnostics   spec.Diagnostics `json:"diagnostics,omitempty"` // of the last attempt
+
+	Failures map[Reason]uint64 `json:"failures,omitempty"` // attempts that failed since the process began, by what refused them
 }
 
 // Condition finds a condition by type.

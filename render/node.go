@@ -73,3 +73,29 @@ func (s *Snapshot) info(n *spec.Node) NodeInfo {
 	}
 	return in
 }
+
+// Belongs says where a declared machine boots, by the MAC of any of its interfaces, without making anything: the subnet that it
+// boots on, its image ("" for none), and whether something holds it back.
+func (s *Snapshot) Belongs(mac fact.MAC) (subnet, image string, held, ok bool) {
+	p, ok := s.byMAC[mac]
+	if !ok {
+		return "", "", false, false
+	}
+	n := &s.fleet.Nodes[p.node]
+	if img := s.image(n.Profile); img != nil {
+		image = img.Name
+	}
+	return bootPort(n).Subnet, image, s.hold(n) != "", true
+}
+
+// Counts gives the number of declared machines that boot on each subnet.
+func (s *Snapshot) Counts() map[string]int {
+	counts := map[string]int{}
+	for i := range s.fleet.Nodes {
+		counts[bootPort(&s.fleet.Nodes[i]).Subnet]++
+	}
+	return counts
+}
+
+// Declared reports whether the spec gives an address to a machine.
+func (s *Snapshot) Declared(a netip.Addr) bool { _, ok := s.byAddress[a]; return ok }

@@ -25,8 +25,9 @@ var _ admin.Backend = (*server)(nil)
 func (s *server) Status() any {
 	st := serverStatus{
 		Version: versionText(), Started: s.started, Reconcile: s.recon.Status(), History: s.recon.History(), DHCP: s.dhcp.State(),
-		Leases: len(s.leases.List()), Listen: s.listens,
+		Leases: len(s.leases.List()), Listen: s.listens, Checks: s.Checks(),
 	}
+	st.Health = admin.Overall(st.Checks)
 	if snapshot, _ := s.recon.Current(); snapshot != nil {
 		st.Nodes = len(snapshot.Fleet().Nodes)
 		st.NotServed = notServed(snapshot.Fleet().Subnets)

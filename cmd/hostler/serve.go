@@ -22,7 +22,7 @@ type serveOptions struct {
 	interfaces                          []string
 	config, state, socket, sync, branch string
 	poll                                time.Duration
-	debug                               bool
+	log                                 logOptions
 }
 
 func serveCommand() command {
@@ -43,13 +43,17 @@ func serveCommand() command {
 			fs.DurationVar(&o.poll, "poll", 0, "How often to look at the source even when nothing hints at a change, as a `duration` such as 30s. Default "+strings.TrimSuffix(serverconf.Default().Source.Poll.String(), "0s")+".")
 			fs.StringVar(&o.sync, "sync", "", "`auto` serves new revisions, manual only observes them until `hostler apply`. Default auto.")
 			fs.StringVar(&o.branch, "branch", "", "The `branch` to follow. Default: the one that HEAD names.")
-			fs.BoolVar(&o.debug, "debug", false, "Log every request and reply too, not only what was granted, refused or went wrong.")
+			o.log.flags(fs)
 			return func(ctx context.Context, env *environment, args []string) int {
 				c, ok := o.configuration(env, args)
 				if !ok {
 					return exitError
 				}
-				return env.serve(ctx, c, o.debug)
+				log, err := o.log.logger(env.stderr)
+				if err != nil {
+					return env.fail("serve: %v", err)
+				}
+				return env.serve(ctx, c, log)
 			}
 		},
 	}
@@ -139,12 +143,7 @@ func (o *serveOptions) absolute(env *environment, c *serverconf.Config) bool {
 	return true
 }
 
-func (env *environment) serve(ctx context.Context, c serverconf.Config, debug bool) int {
-	level := slog.LevelInfo
-	if debug {
-		level = slog.LevelDebug
-	}
-	log := slog.New(slog.NewTextHandler(env.stderr, &slog.HandlerOptions{Level: level}))
+func (env *environment) serve(ctx context.Context, c serverconf.Config, log *slog.Logger) int {
 	s, err := newServer(c, log)
 	if err != nil {
 		return env.fail("%v", err)

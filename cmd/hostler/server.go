@@ -23,6 +23,7 @@ import (
 	"hostler/servers/dhcp"
 	"hostler/servers/httpd"
 	"hostler/servers/late"
+	"hostler/servers/metrics"
 	"hostler/servers/tftp"
 	"hostler/spec/serverconf"
 )
@@ -39,6 +40,7 @@ type server struct {
 	boots   *timeline.Timeline
 	recon   *reconcile.Reconciler
 	dhcp    *dhcp.Server
+	metrics *metrics.Metrics
 	tasks   []task
 	listens []string
 	undo    []func() // in reverse, when it never ran
@@ -53,6 +55,7 @@ type task struct {
 // newServer opens the state and binds every socket, or fails and leaves nothing behind.
 func newServer(c serverconf.Config, log *slog.Logger) (s *server, err error) {
 	s = &server{config: c, log: log, started: time.Now()}
+	s.metrics = metrics.New(s.sample)
 	defer func() {
 		if err != nil {
 			s.close()
@@ -110,16 +113,19 @@ func (s *server) openState() (err error) {
 	if s.store, err = ledger.Open(filepath.Join(s.config.StateDir, "state.db")); err != nil {
 		return fmt.Errorf("opening the state in %s: %w", s.config.StateDir, err)
 	}
+	s.store = measured{s.store, s.metrics}
 	s.later(func() { s.store.Close() })
 	s.leases, err = ledger.OpenLeases(s.config.StateDir, s.store, time.Now, s.log)
 	if err != nil {
 		return fmt.Errorf("opening the leases in %s: %w", s.config.StateDir, err)
 	}
+	s.leases.OnCommit(func(took time.Duration, err error) { s.metrics.Stored("leases", took, err) })
 	s.later(func() { s.leases.Close() })
 	s.boots, err = timeline.Open(filepath.Join(s.config.StateDir, "timeline"), marks{s.store}, time.Now, s.log)
 	if err != nil {
 		return fmt.Errorf("opening the boots in %s: %w", s.config.StateDir, err)
 	}
+	s.boots.OnProgress(s.progress)
 	s.later(func() { s.boots.Close() })
 	return nil
 }
@@ -136,6 +142,7 @@ func (s *server) newReconciler() error {
 	s.recon, err = reconcile.New(reconcile.Config{
 		Source: src, Ledger: s.store, StateDir: s.config.StateDir, StoreRoots: s.config.StoreRoots, Poll: c.Poll, Sync: reconcile.Sync(c.Sync), AllowRewind: c.AllowRewind,
 		Vars: s.config.Vars, Limits: reconcile.Limits{Wall: s.config.Limits.EvalTime, Memory: s.config.Limits.EvalMemory}, Log: s.log, Now: time.Now,
+		Probe: func(_ fact.Revision, took time.Duration) { s.metrics.Converged(took) },
 	})
 	if err != nil {
 		return err
@@ -149,7 +156,7 @@ func (s *server) bind() error {
 	l := s.config.Listen
 	base := late.Base{Advertised: s.config.Advertise, Port: l.HTTP.Port(), Prefix: l.PathPrefix}
 	d, err := dhcp.Listen(dhcp.Config{
-		Interfaces: s.config.Interfaces, Current: s.recon.Current, Leases: s.leases, Base: base, Event: s.boots.Record, Log: s.log, Now: time.Now,
+		Interfaces: s.config.Interfaces, Current: s.recon.Current, Leases: s.leases, Base: base, Event: s.event, Log: s.log, Now: time.Now,
 	})
 	if err != nil {
 		return err
@@ -158,7 +165,7 @@ func (s *server) bind() error {
 	s.later(d.Close)
 	t, err := tftp.Listen(tftp.Config{
 		Addr: l.TFTP, Interfaces: s.config.Interfaces, Current: s.recon.Current, Blobs: s.recon, Leases: s.leases, Boots: s.boots,
-		Base: base, Event: s.boots.Record, Log: s.log, Now: time.Now,
+		Base: base, Event: s.event, Log: s.log, Now: time.Now,
 		MaxTransfers: s.config.Limits.TFTPTransfers, MaxPerClient: s.config.Limits.TFTPPerClient,
 	})
 	if err != nil {
@@ -167,7 +174,7 @@ func (s *server) bind() error {
 	s.later(func() { t.Close() })
 	h, err := httpd.Listen(httpd.Config{
 		Addr: l.HTTP, Interfaces: s.config.Interfaces, Current: s.recon.Current, At: s.recon.At, Older: s.recon.Older, Blobs: s.recon,
-		Leases: s.leases, Boots: s.boots, Base: base, Event: s.boots.Record, Log: s.log, Now: time.Now,
+		Leases: s.leases, Boots: s.boots, Base: base, Event: s.event, Log: s.log, Now: time.Now,
 		MaxConns: s.config.Limits.HTTPConnections,
 	})
 	if err != nil {
@@ -179,14 +186,30 @@ func (s *server) bind() error {
 		return err
 	}
 	s.later(func() { a.Close() })
+	s.tasks = append(s.tasks, task{"dhcp", d.Serve}, task{"tftp", t.Serve}, task{"boot http", h.Serve}, task{"admin", a.Serve})
 	s.listens = append(s.listens, "dhcp udp 67", "admin "+s.config.Socket)
+	if l.Metrics.IsValid() {
+		m, err := admin.ListenMonitoring(l.Metrics, s, s.log)
+		if err != nil {
+			return err
+		}
+		s.later(func() { m.Close() })
+		s.tasks = append(s.tasks, task{"monitoring", m.Serve})
+		s.listens = append(s.listens, "metrics tcp "+m.Addr().String())
+	}
 	for _, addr := range t.Addrs() {
 		s.listens = append(s.listens, "tftp udp "+addr.String())
 	}
 	for _, addr := range h.Addrs() {
 		s.listens = append(s.listens, "http tcp "+addr.String())
 	}
-	s.tasks = append(s.tasks, task{"dhcp", d.Serve}, task{"tftp", t.Serve}, task{"boot http", h.Serve}, task{"admin", a.Serve})
+	s.tasks = append(s.tasks, task{"service manager", s.tellManager})
+	return nil
+}
+
+// tellManager is the task that keeps systemd informed.
+func (s *server) tellManager(ctx context.Context) error {
+	managerOf(os.Getenv).report(ctx, s.Checks, func(err error) { s.log.Warn("service manager", "err", err) })
 	return nil
 }
 

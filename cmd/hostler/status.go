@@ -23,6 +23,8 @@ type serverStatus struct {
 	Nodes     int               `json:"nodes"`
 	Leases    int               `json:"leases"`
 	NotServed []subnetProblem   `json:"not_served,omitempty"`
+	Health    admin.Health      `json:"health"`
+	Checks    []admin.Check     `json:"checks"` // as on /readyz
 }
 
 // subnetProblem is a subnet of the spec that this host does not serve, and why.
@@ -83,9 +85,7 @@ func (env *environment) printStatus(st *serverStatus, all bool) int {
 	if len(st.DHCP.Plugins) > 1 {
 		row("DHCP chain", "%s", strings.Join(st.DHCP.Plugins, " -> "))
 	}
-	if st.DHCP.LeaseError != "" {
-		row("Leases", "cannot be written: %s", st.DHCP.LeaseError)
-	}
+	row("Health", "%s", healthText(st.Checks))
 	for _, c := range r.Conditions {
 		if c.Type == reconcile.Ready {
 			row("Ready", "%t, %s: %s", c.Status, c.Reason, c.Message)

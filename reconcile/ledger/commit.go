@@ -42,7 +42,9 @@ type committer struct {
 	asking  []chan error // who waits for the running one
 	failing bool         // the last batch could not be written
 
-	closed bool // under the mutex of Leases
+	// Under the mutex of Leases.
+	closed    bool
+	committed func(time.Duration, error) // told of every batch; may be nil
 }
 
 var errClosed = errors.New("leases are closed")
@@ -156,11 +158,16 @@ func (l *Leases) commit() bool {
 	for i := range batch {
 		f.records[i] = batch[i].record
 	}
+	committed := l.committed
 	l.mu.Unlock()
 	if n == 0 {
 		return false
 	}
+	begun := time.Now()
 	err := l.journal.append(f)
+	if committed != nil {
+		committed(time.Since(begun), err)
+	}
 	l.report(err)
 	l.mu.Lock()
 	for i := range batch {

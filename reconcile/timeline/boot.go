@@ -63,17 +63,20 @@ type Step struct {
 func (b *Boot) judged(now time.Time, newest bool) Boot {
 	c := *b
 	c.Steps = slices.Clone(b.Steps)
+	c.Outcome, c.Since = b.outcome(now, newest)
+	return c
+}
+
+func (b *Boot) outcome(now time.Time, newest bool) (o Outcome, since time.Time) {
 	switch {
 	case !b.ready.IsZero():
-		c.Outcome, c.Since = Ready, b.ready
+		return Ready, b.ready
 	case !newest:
-		c.Outcome, c.Since = Ended, b.Last
+		return Ended, b.Last
 	case now.Sub(b.Last) > stuckAfter:
-		c.Outcome, c.Since = Stuck, b.Last
-	default:
-		c.Outcome, c.Since = Booting, b.Start
+		return Stuck, b.Last
 	}
-	return c
+	return Booting, b.Start
 }
 
 // running is the newest boot of a machine, with what decides where its next event belongs.

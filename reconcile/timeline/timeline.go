@@ -47,6 +47,7 @@ type Timeline struct {
 	boots     map[fact.BootID]*machine // the newest of each
 	strangers *list.List               // of *machine without a node, the last seen one first
 	followers map[chan fact.Event]bool
+	progress  func(Progress) // may be nil; called without the mutex
 
 	queue   chan queued
 	flushes chan chan struct{} // answered when the queue was empty
@@ -99,6 +100,10 @@ func Open(dir string, marks Marks, now func() time.Time, log *slog.Logger) (*Tim
 // their boot, but are missing from its list (see Lost).
 func (t *Timeline) Record(e fact.Event) {
 	e.File, e.Detail = cut(e.File), cut(e.Detail)
+	t.tell(t.record(e))
+}
+
+func (t *Timeline) record(e fact.Event) (s steps) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if e.Time.IsZero() {
@@ -106,7 +111,7 @@ func (t *Timeline) Record(e fact.Event) {
 	}
 	e.Time = e.Time.Round(0)
 	item := queued{entry: entry{Kind: kindEvent, Event: &e}, segments: t.others}
-	if item.extent = t.attribute(&e); item.extent != nil {
+	if item.extent = t.attribute(&e, &s); item.extent != nil {
 		item.segments = item.extent.segments
 	}
 	for f := range t.followers {
@@ -121,6 +126,7 @@ func (t *Timeline) Record(e fact.Event) {
 	default:
 		t.lost.Add(1)
 	}
+	return s
 }
 
 func cut(s string) string {
@@ -134,8 +140,8 @@ func cut(s string) string {
 func (t *Timeline) Lost() uint64 { return t.lost.Load() }
 
 // attribute finds the boot that an event belongs to, begins one if it must, adds the event, and fills in what the event does
-// not say. It gives nil for an event of no boot.
-func (t *Timeline) attribute(e *fact.Event) *extent {
+// not say. It gives nil for an event of no boot. What that did to boots goes to s.
+func (t *Timeline) attribute(e *fact.Event, s *steps) *extent {
 	m := t.machines[e.MAC]
 	if e.MAC.IsZero() {
 		if m = t.boots[e.Boot]; m == nil || e.Boot == "" {
@@ -159,6 +165,7 @@ func (t *Timeline) attribute(e *fact.Event) *extent {
 		return nil
 	}
 	if m.last == nil || m.last.begins(e) {
+		s.ended(m.last)
 		t.begin(m, e.Time)
 	}
 	switch {
@@ -169,7 +176,9 @@ func (t *Timeline) attribute(e *fact.Event) *extent {
 		return m.older(e)
 	}
 	e.Boot = m.last.ID
+	before := m.last.Stage
 	m.last.observe(e)
+	s.reached(m.last, before, e.Time)
 	return m.last.extent
 }
 

@@ -42,7 +42,7 @@ func (t *Timeline) Script(mac fact.MAC, node fact.NodeName, addr netip.Addr, rev
 		m = t.meet(mac)
 	}
 	t.seat(m, node)
-	if m.last == nil || !m.last.ready.IsZero() {
+	if m.last == nil || !m.last.ready.IsZero() { // a boot that was ready has been told of
 		t.begin(m, at)
 	}
 	r := m.last
@@ -104,13 +104,16 @@ func (t *Timeline) Ready(boot fact.BootID, token fact.Token, addr netip.Addr) (f
 			return "", err
 		}
 	}
+	var s steps
 	t.mu.Lock()
 	if r.ready.IsZero() {
 		r.arrive(at)
+		s.add(r, Ready, at)
 	}
 	x := r.extent
 	e := entry{Kind: kindReady, Boot: boot, MAC: r.MAC, Time: r.ready}
 	t.mu.Unlock()
+	t.tell(s)
 	t.writeNow(x, &e)
 	return node, nil
 }

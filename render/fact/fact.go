@@ -202,6 +202,7 @@ type Event struct {
 	Bytes    int64         `json:"bytes,omitempty"`    // sent to the machine
 	Duration time.Duration `json:"duration,omitempty"` // nanoseconds
 	Result   Result        `json:"result"`
+	Status   int           `json:"status,omitempty"` // of an HTTP answer
 	Detail   string        `json:"detail,omitempty"` // reason of a refusal, text of an error
 }
 

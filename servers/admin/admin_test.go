@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -20,6 +21,16 @@ import (
 // room is a backend with two leases, whose other answers are errors.
 type room struct{ events chan fact.Event }
 
+func (room) Checks() []Check {
+	return []Check{
+		{"config", Healthy, "serving main@sha1:0"},
+		{"source", Degraded, "asking /srv/fleet: no such file"},
+		{"leases", Healthy, ""},
+	}
+}
+func (room) Metrics() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "hostler_nodes 1\n") })
+}
 func (room) Status() any { return map[string]string{"revision": "main@sha1:0"} }
 func (room) Nodes() any  { return []string{"n1"} }
 func (room) Leases() []fact.Lease {

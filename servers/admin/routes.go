@@ -20,6 +20,7 @@ func routes(b Backend) http.Handler {
 			answer(w, v, err)
 		})
 	}
+	probes(mux, b, false)
 	get("/v1/status", func(url.Values) (any, error) { return b.Status(), nil })
 	get("/v1/nodes", func(url.Values) (any, error) { return b.Nodes(), nil })
 	get("/v1/leases", func(url.Values) (any, error) { return b.Leases(), nil })

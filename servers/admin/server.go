@@ -23,6 +23,7 @@ import (
 
 // Backend is what the API is about. Values of type any are written as JSON; the commands that ask know their types.
 type Backend interface {
+	Watched
 	Status() any                              // what is served, and every condition
 	Nodes() any                               // declared machines with what is known of them
 	Leases() []fact.Lease                     // addresses in use
@@ -70,15 +71,20 @@ func Listen(path string, b Backend, log *slog.Logger) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("binding the admin socket: %s: %v", path, err)
 	}
+	return newServer(l, logRequests(log, routes(b)), log), nil
+}
+
+func newServer(l net.Listener, h http.Handler, log *slog.Logger) *Server {
 	return &Server{listener: l, http: &http.Server{
-		Handler:           logRequests(log, routes(b)),
+		Handler:           h,
 		ReadHeaderTimeout: 5 * time.Second,
 		IdleTimeout:       time.Minute,
+		MaxHeaderBytes:    16 << 10,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
 			return context.WithValue(ctx, peerKey{}, peerOf(c))
 		},
-	}}, nil
+	}}
 }
 
 // listenPrivate binds with mode 0660 from the first moment: the file never exists with a wider mode.
@@ -112,7 +118,7 @@ func (s *Server) Serve(ctx context.Context) error {
 	})
 	err := s.http.Serve(s.listener)
 	if stop() { // ctx did not end: the listener broke
-		return fmt.Errorf("serving the admin socket: %v", err)
+		return fmt.Errorf("serving on %s: %v", s.listener.Addr(), err)
 	}
 	if err := <-done; err != nil {
 		return s.http.Close()

@@ -138,7 +138,7 @@ func (x *exchange) finish() {
 
 func (x *exchange) report() {
 	e := &x.event
-	e.Bytes, e.Duration = x.w.sent, x.Now().Sub(e.Time)
+	e.Bytes, e.Duration, e.Status = x.w.sent, x.Now().Sub(e.Time), x.w.status
 	if x.r.Method == http.MethodHead {
 		e.Bytes = 0
 	}

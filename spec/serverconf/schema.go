@@ -106,6 +106,7 @@ func listenBlock() *block {
 		attrs: []setting{
 			{name: "tftp", set: address(func(c *Config) *addrPort { return &c.Listen.TFTP })},
 			{name: "http", set: address(func(c *Config) *addrPort { return &c.Listen.HTTP })},
+			{name: "metrics", set: address(func(c *Config) *addrPort { return &c.Listen.Metrics })},
 			{name: "path_prefix", set: text(func(c *Config) *string { return &c.Listen.PathPrefix }, pathPrefix)},
 		},
 		refused: map[string]string{
@@ -114,7 +115,6 @@ func listenBlock() *block {
 			"https":    later,
 			"tls_cert": later + " Without TLS, put a proxy in front and name it with advertise.",
 			"tls_key":  later + " Without TLS, put a proxy in front and name it with advertise.",
-			"metrics":  later,
 		},
 	}
 }

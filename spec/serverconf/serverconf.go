@@ -40,7 +40,8 @@ type Source struct {
 type Listen struct {
 	TFTP       netip.AddrPort
 	HTTP       netip.AddrPort
-	PathPrefix string // of every boot URL, as /apis/bss: empty, or with a slash in front and none at the end
+	Metrics    netip.AddrPort // of /metrics, /healthz and /readyz over TCP; invalid: only on the socket
+	PathPrefix string         // of every boot URL, as /apis/bss: empty, or with a slash in front and none at the end
 }
 
 // Limits bound what one server takes on.

@@ -57,6 +57,7 @@ interface "eth0" {}
 listen {
   tftp        = "10.0.0.1:6969"
   http        = ":80"
+  metrics     = "127.0.0.1:9100"
   path_prefix = "apis/bss/"
 }
 limits {
@@ -80,7 +81,7 @@ store_roots = ["/srv/images/", "/srv/lab"]
 			"env": "prod", "racks": "4", "debug": "true", "dns": `["10.0.0.1","$${x}"]`, "nothing": "null", "odd name": "y",
 		},
 		Interfaces: []string{"eth1", "eth0"},
-		Listen:     Listen{TFTP: netip.MustParseAddrPort("10.0.0.1:6969"), HTTP: netip.MustParseAddrPort("0.0.0.0:80"), PathPrefix: "/apis/bss"},
+		Listen:     Listen{TFTP: netip.MustParseAddrPort("10.0.0.1:6969"), HTTP: netip.MustParseAddrPort("0.0.0.0:80"), Metrics: netip.MustParseAddrPort("127.0.0.1:9100"), PathPrefix: "/apis/bss"},
 		Advertise:  "https://boot.example.net/pxe",
 		StateDir:   "/srv/hostler",
 		StoreRoots: []string{"/srv/images", "/srv/lab"},

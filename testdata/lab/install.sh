@@ -11,7 +11,7 @@ umask 022 # machines read the guest through a server that may run as another use
 packages=(qemu-system-x86 ipxe-qemu ovmf busybox-static cpio xz-utils iproute2 git)
 if [ "${1:?demo or test}" = test ]; then
 	packages+=(gcc libc6-dev pxelinux syslinux-common dnsmasq-base isc-dhcp-client udhcpc tftp-hpa curl openssh-server systemd
-		qemu-system-arm qemu-efi-aarch64)
+		qemu-system-arm qemu-efi-aarch64 tshark)
 fi
 
 sudo=()
@@ -113,3 +113,13 @@ if [ "$1" = test ] && [ ! -e "$guest/arm64" ]; then
 	place "$work/arm64" "$guest/arm64"
 fi
 ln -sfn "$recipe" "$cache/guest"
+
+# promtool, which checks the metrics, the rules and the dashboard. Its package would start a Prometheus server, so it is unpacked
+# and not installed.
+if [ "$1" = test ] && [ ! -x "$cache/promtool" ]; then
+	echo "unpacking promtool"
+	refresh
+	fetch "$work/prometheus" prometheus
+	mv "$work/prometheus/usr/bin/promtool" "$cache/promtool.new"
+	mv "$cache/promtool.new" "$cache/promtool"
+fi

@@ -1,0 +1,80 @@
+package timeline
+
+import (
+	"time"
+
+	"hostler/render/fact"
+)
+
+// Progress is a boot that came further than before, was ready, or ended without that.
+type Progress struct {
+	Boot     fact.BootID
+	MAC      fact.MAC
+	Node     fact.NodeName // empty for a machine that nobody declared
+	Revision fact.Revision
+	Stage    fact.Stage    // the furthest
+	Outcome  Outcome       // Booting, Ready or Ended
+	After    time.Duration // since the boot began
+}
+
+// OnProgress has f told of every boot's progress from now on. It is called in the goroutine of whoever reported the event, so it
+// must not wait. Set it before the first event.
+func (t *Timeline) OnProgress(f func(Progress)) { t.progress = f }
+
+// steps is what one event did: it may end a boot, and begin another.
+type steps struct {
+	n    int
+	each [2]Progress
+}
+
+func (s *steps) add(r *running, o Outcome, at time.Time) {
+	s.each[s.n] = Progress{r.ID, r.MAC, r.Node, r.Revision, r.Stage, o, max(at.Sub(r.Start), 0)}
+	s.n++
+}
+
+func (s *steps) reached(r *running, before fact.Stage, at time.Time) {
+	if r.Stage > before && r.ready.IsZero() {
+		s.add(r, Booting, at)
+	}
+}
+
+// ended notes that a machine begins another boot although this one was never ready.
+func (s *steps) ended(r *running) {
+	if r != nil && r.ready.IsZero() {
+		s.add(r, Ended, r.Last)
+	}
+}
+
+func (t *Timeline) tell(s steps) {
+	if t.progress == nil {
+		return
+	}
+	for _, p := range s.each[:s.n] {
+		t.progress(p)
+	}
+}
+
+// slice is how many machines are looked at before events get their turn again.
+const slice = 512
+
+// Each calls f with how every machine's newest boot stands, in no order. It may be called often: events wait for a few hundred
+// machines, never for all.
+func (t *Timeline) Each(f func(mac fact.MAC, furthest fact.Stage, outcome Outcome)) {
+	t.mu.Lock()
+	now := t.now()
+	all := make([]*machine, 0, len(t.boots))
+	for _, m := range t.boots {
+		all = append(all, m)
+	}
+	t.mu.Unlock()
+	for len(all) > 0 {
+		n := min(len(all), slice)
+		t.mu.Lock()
+		for _, m := range all[:n] {
+			o, _ := m.last.outcome(now, true)
+			f(m.mac, m.last.Stage, o)
+		}
+		t.mu.Unlock()
+		all = all[n:]
+	}
+}

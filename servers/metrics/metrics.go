@@ -1,0 +1,186 @@
+// Package metrics counts what the servers report, and says it in Prometheus' words. Counters grow with events; everything that
+// is a state (machines, addresses, revisions) is asked for when somebody scrapes. No label's values can be chosen by
+// a machine on the network: there is none for a MAC, a node or an address, and what is out of the ordinary counts as "other".
+package metrics
+
+import (
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"hostler/render/fact"
+)
+
+// Metrics are the counters of one server. Its methods do not wait, and allocate nothing once a label was seen.
+type Metrics struct {
+	registry *prometheus.Registry
+
+	dhcpMessages   *prometheus.CounterVec
+	dhcpSeconds    *prometheus.HistogramVec
+	tftpTransfers  *prometheus.CounterVec
+	tftpBytes      prometheus.Counter
+	httpRequests   *prometheus.CounterVec
+	httpBytes      prometheus.Counter
+	stageSeconds   *prometheus.HistogramVec
+	boots          *prometheus.CounterVec
+	storeSeconds   *prometheus.HistogramVec
+	convergeSecond prometheus.Histogram
+
+	codes map[int]string // HTTP status codes as text
+}
+
+// New gives the counters at zero, with sample asked at each scrape for everything that is not counted here.
+func New(sample func() Sample) *Metrics {
+	m := &Metrics{registry: prometheus.NewRegistry(), codes: map[int]string{}}
+	for code := 100; code < 600; code++ {
+		m.codes[code] = strconv.Itoa(code)
+	}
+	m.dhcpMessages = counters("dhcp_messages_total", "DHCP messages, received (in) and sent (out).", "type", "direction", "subnet", "result")
+	m.dhcpSeconds = histograms("dhcp_handle_seconds", "From a DHCP request to the reply having left, its lease on disk included, by the reply's type.", packetBuckets, "type")
+	m.tftpTransfers = counters("tftp_transfers_total", "TFTP read requests. A size probe is a result of its own, and no error.", "result")
+	m.tftpBytes = counter("tftp_sent_bytes_total", "Bytes of files sent by TFTP.")
+	m.httpRequests = counters("http_requests_total", "Boot HTTP requests.", "handler", "code")
+	m.httpBytes = counter("http_sent_bytes_total", "Bytes sent by boot HTTP, headers excluded.")
+	m.stageSeconds = histograms("boot_stage_seconds", "From the first packet of a boot until it reached a stage; ready is the whole boot.", bootBuckets, "stage", "image")
+	m.boots = counters("boots_total", "Boots that came to their end: ready, or abandoned for another boot before that, with the furthest stage as the reason.", "image", "result", "reason")
+	m.storeSeconds = histograms("store_txn_seconds", "Writing state durably: transactions of the store, and batches of leases.", packetBuckets, "op", "result")
+	m.convergeSecond = prometheus.NewHistogram(prometheus.HistogramOpts{
+		Namespace: namespace, Name: "config_converge_seconds", Help: "From noticing a revision to serving it.", Buckets: packetBuckets,
+	})
+	m.registry.MustRegister(m.dhcpMessages, m.dhcpSeconds, m.tftpTransfers, m.tftpBytes, m.httpRequests, m.httpBytes, m.stageSeconds, m.boots,
+		m.storeSeconds, m.convergeSecond, sampler{sample}, collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+const namespace = "hostler"
+
+var (
+	packetBuckets = []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10}
+	bootBuckets   = []float64{.01, .1, .5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600, 1800}
+)
+
+func counter(name, help string) prometheus.Counter {
+	return prometheus.NewCounter(prometheus.CounterOpts{Namespace: namespace, Name: name, Help: help})
+}
+
+func counters(name, help string, labels ...string) *prometheus.CounterVec {
+	return prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: namespace, Name: name, Help: help}, labels)
+}
+
+func histograms(name, help string, buckets []float64, labels ...string) *prometheus.HistogramVec {
+	return prometheus.NewHistogramVec(prometheus.HistogramOpts{Namespace: namespace, Name: name, Help: help, Buckets: buckets}, labels)
+}
+
+// ServeHTTP answers a scrape.
+func (m *Metrics) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{MaxRequestsInFlight: 2}).ServeHTTP(w, r)
+}
+
+// Event counts one step of a boot.
+func (m *Metrics) Event(e fact.Event) {
+	if e.Status != 0 { // first: the method of an HTTP request is a machine's own choice
+		m.httpRequests.WithLabelValues(handler(&e), m.code(e.Status)).Inc()
+		m.httpBytes.Add(float64(max(e.Bytes, 0)))
+	} else if rest, ok := strings.CutPrefix(e.What, "DHCP"); ok {
+		m.dhcp(&e, strings.TrimPrefix(rest, " "))
+	} else if e.What == "Read Request" || e.What == "Write Request" {
+		m.tftpTransfers.WithLabelValues(string(e.Result)).Inc()
+		m.tftpBytes.Add(float64(max(e.Bytes, 0)))
+	}
+}
+
+func (m *Metrics) dhcp(e *fact.Event, name string) {
+	typ, sent := messageType(e, name)
+	direction := "in"
+	if sent {
+		direction = "out"
+		m.dhcpSeconds.WithLabelValues(typ).Observe(e.Duration.Seconds())
+	}
+	m.dhcpMessages.WithLabelValues(typ, direction, e.Subnet, string(e.Result)).Inc()
+}
+
+// messageType is a message's label, and whether it is one that we sent. A machine that sends a reply's type is refused, and
+// its stage is none: what is made up does not count as ours.
+func messageType(e *fact.Event, name string) (typ string, sent bool) {
+	switch name {
+	case "Discover":
+		return "discover", false
+	case "Request":
+		return "request", false
+	case "Decline":
+		return "decline", false
+	case "Release":
+		return "release", false
+	case "Inform":
+		return "inform", false
+	case "BOOTP":
+		return "bootp", false
+	case "":
+		return "unreadable", false
+	}
+	if e.Stage == fact.StageNone && e.Result == fact.Refused {
+		return "other", false
+	}
+	switch name {
+	case "Offer":
+		return "offer", true
+	case "ACK":
+		return "ack", true
+	case "NAK":
+		return "nak", true
+	}
+	return "other", false
+}
+
+// handler is what an HTTP request was for.
+func handler(e *fact.Event) string {
+	switch e.Stage {
+	case fact.StageScript:
+		return "script"
+	case fact.StageConfig:
+		return "config"
+	case fact.StageReady:
+		return "report"
+	case fact.StageLoader, fact.StageKernel, fact.StageInitrd:
+		return "file"
+	}
+	return "other"
+}
+
+func (m *Metrics) code(status int) string {
+	if text, ok := m.codes[status]; ok {
+		return text
+	}
+	return "other"
+}
+
+// Reached counts a boot that came to a stage for the first time.
+func (m *Metrics) Reached(stage fact.Stage, image string, after time.Duration) {
+	m.stageSeconds.WithLabelValues(stage.String(), image).Observe(after.Seconds())
+}
+
+// Ready counts a boot that is done.
+func (m *Metrics) Ready(image string) { m.boots.WithLabelValues(image, "ready", "").Inc() }
+
+// Abandoned counts a boot that ended for another one, with the furthest stage that it reached.
+func (m *Metrics) Abandoned(image string, furthest fact.Stage) {
+	m.boots.WithLabelValues(image, "abandoned", furthest.String()).Inc()
+}
+
+// Stored counts a durable write.
+func (m *Metrics) Stored(op string, took time.Duration, err error) {
+	result := "ok"
+	if err != nil {
+		result = "failed"
+	}
+	m.storeSeconds.WithLabelValues(op, result).Observe(took.Seconds())
+}
+
+// Converged counts a revision that is served now.
+func (m *Metrics) Converged(took time.Duration) { m.convergeSecond.Observe(took.Seconds()) }

@@ -1,0 +1,110 @@
+package metrics
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"hostler/render/fact"
+)
+
+// Sample is how things stand at a scrape.
+type Sample struct {
+	Version     string
+	Revision    fact.Revision      // empty: nothing is served
+	Applied     time.Time          // when it was
+	Checked     time.Time          // when the source last answered
+	Pending     bool               // a revision waits for somebody to apply it
+	Healthy     map[string]float64 // by check: 1 ok, 0.5 degraded, 0 failed
+	Failures    map[string]uint64  // of reconciling, by stage
+	Nodes       map[NodeState]int
+	Stuck       map[fact.Stage]int
+	Pools       map[PoolState]uint64
+	Dropped     map[string]uint64 // what there was no room for, by what it was
+	Packets     int               // bytes of conversations in memory
+	PacketsFrom int               // machines whose conversations these are
+}
+
+// NodeState counts declared machines by where they boot and how that goes.
+type NodeState struct{ Subnet, State string }
+
+// PoolState counts addresses: of a pool of a subnet, by what it serves and what they do.
+type PoolState struct{ Subnet, Pool, Kind, State string }
+
+// sampler collects a sample. It describes nothing beforehand: which series there are depends on the spec.
+type sampler struct{ sample func() Sample }
+
+// Describe implements prometheus.Collector.
+func (sampler) Describe(chan<- *prometheus.Desc) {}
+
+// Collect implements prometheus.Collector.
+func (s sampler) Collect(ch chan<- prometheus.Metric) {
+	v := s.sample()
+	c := emitter{ch}
+	c.gauge("build_info", "The version that runs.", "version").add(1, v.Version)
+	if v.Revision != "" {
+		c.gauge("config_applied_info", "The revision that is served.", "revision").add(1, v.Revision.Short())
+		c.gauge("config_applied_timestamp_seconds", "When the revision that is served was applied.").add(seconds(v.Applied))
+	}
+	if !v.Checked.IsZero() {
+		c.gauge("config_checked_timestamp_seconds", "When the source last answered.").add(seconds(v.Checked))
+	}
+	pending := 0.
+	if v.Pending {
+		pending = 1
+	}
+	c.gauge("config_pending", "1 while a newer revision waits for somebody to apply it.").add(pending)
+	health := c.gauge("health", "Each check of /readyz: 1 ok, 0.5 degraded, 0 failed.", "check")
+	for check, x := range v.Healthy {
+		health.add(x, check)
+	}
+	failures := c.counter("reconcile_errors_total", "Attempts to apply a revision that failed, by the stage that refused it.", "stage")
+	for stage, n := range v.Failures {
+		failures.add(float64(n), stage)
+	}
+	s.machines(&v, c)
+	dropped := c.counter("dropped_total", "What there was no room for.", "what")
+	for what, n := range v.Dropped {
+		dropped.add(float64(n), what)
+	}
+	c.gauge("packets_kept_bytes", "Packets of conversations in memory, for hostler boots -packets.").add(float64(v.Packets))
+	c.gauge("packets_kept_machines", "Machines whose conversations these are.").add(float64(v.PacketsFrom))
+}
+
+func (sampler) machines(v *Sample, c emitter) {
+	nodes := c.gauge("nodes", "Declared machines, by the state of their newest boot.", "subnet", "state")
+	for n, count := range v.Nodes {
+		nodes.add(float64(count), n.Subnet, n.State)
+	}
+	stuck := c.gauge("nodes_stuck", "Declared machines of which nothing was heard for ten minutes in the middle of a boot, by the furthest stage.", "stage")
+	for stage := fact.StageDiscover; stage < fact.StageReady; stage++ {
+		stuck.add(float64(v.Stuck[stage]), stage.String())
+	}
+	pools := c.gauge("pool_addresses", "Addresses of each pool, by what they do; total is all that may be leased.", "subnet", "pool", "kind", "state")
+	for p, count := range v.Pools {
+		pools.add(float64(count), p.Subnet, p.Pool, p.Kind, p.State)
+	}
+}
+
+func seconds(t time.Time) float64 { return float64(t.UnixMilli()) / 1e3 }
+
+// emitter sends values that exist for one scrape only.
+type emitter struct{ ch chan<- prometheus.Metric }
+
+type series struct {
+	emitter
+	desc *prometheus.Desc
+	kind prometheus.ValueType
+}
+
+func (c emitter) gauge(name, help string, labels ...string) series {
+	return series{c, prometheus.NewDesc(namespace+"_"+name, help, labels, nil), prometheus.GaugeValue}
+}
+
+func (c emitter) counter(name, help string, labels ...string) series {
+	return series{c, prometheus.NewDesc(namespace+"_"+name, help, labels, nil), prometheus.CounterValue}
+}
+
+func (s series) add(value float64, labels ...string) {
+	s.ch <- prometheus.MustNewConstMetric(s.desc, s.kind, value, labels...)
+}

@@ -118,6 +118,7 @@ ln -sfn "$recipe" "$cache/guest"
 # and not installed.
 if [ "$1" = test ] && [ ! -x "$cache/promtool" ]; then
 	echo "unpacking promtool"
+	foreign=()
 	refresh
 	fetch "$work/prometheus" prometheus
 	mv "$work/prometheus/usr/bin/promtool" "$cache/promtool.new"

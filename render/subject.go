@@ -69,6 +69,9 @@ func (s *Snapshot) subnetLeaves(sn *spec.Subnet) leaves {
 	add("boot_servers", list(sn.BootServers))
 	add("dhcp", sn.DHCP)
 	add("authoritative", strconv.FormatBool(sn.Authoritative))
+	if sn.Quarantine != 0 {
+		add("quarantine", duration(sn.Quarantine))
+	}
 	add("exclude", list(sn.Exclude))
 	for i := range sn.Pools {
 		p := &sn.Pools[i]

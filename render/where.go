@@ -1,9 +1,11 @@
 package render
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
+	"time"
 
 	"hostler/render/fact"
 )
@@ -96,3 +98,15 @@ func serverAddress(sn *subnet, f *fact.Facts) (netip.Addr, string) {
 	}
 	return netip.Addr{}, fmt.Sprintf("subnet %s: interface %s has no address", sn.Name, f.Ingress.Interface)
 }
+
+// Quarantine is how long an address rests that a machine found in use by another one.
+func (s *Snapshot) Quarantine(a netip.Addr) time.Duration {
+	rest := defaultQuarantine
+	for _, i := range s.networks.holding(a) {
+		rest = cmp.Or(s.subnets[i].Quarantine, rest)
+	}
+	return rest
+}
+
+// defaultQuarantine holds where a subnet says nothing.
+const defaultQuarantine = 10 * time.Minute

@@ -264,6 +264,7 @@ type Subnet struct {
 	BootServers   []netip.Addr // the site's, when the subnet has none; may be empty
 	DHCP          string       // "full" or "off"
 	Authoritative bool
+	Quarantine    time.Duration // of declined addresses; 0: ten minutes
 	Pools         []Pool
 	Exclude       []fact.Range
 	Unknown       int // profile of undeclared machines, -1: silence

@@ -55,6 +55,7 @@ func (p *parser) subnet(in *instance) (Subnet, bool) {
 	if v, ok := in.flag(b, "authoritative"); ok {
 		s.Authoritative = v
 	}
+	s.Quarantine, _ = in.duration(b, "quarantine")
 	if v, ok := in.number(b, "vlan", 1, 4094); ok {
 		s.VLAN = int(v)
 	}

@@ -146,6 +146,7 @@ func subnetBlock() *Block {
 		{Name: "boot_servers", Type: "list(ip)", Default: "the site's", Class: "server", Doc: "Addresses of the boot servers.", Read: true},
 		{Name: "dhcp", Type: "string", Default: `"full"`, Class: "exposure", Doc: "full, or off for no DHCP at all."},
 		{Name: "authoritative", Type: "bool", Default: "true", Class: "server", Doc: "No other DHCP server gives addresses here: what a machine remembers is judged although it holds no lease of ours."},
+		{Name: "quarantine", Type: "duration", Default: `"10m"`, Class: "server", Doc: "How long an address is not given out that a machine found in use by another one."},
 		{Name: "unknown", Type: "group", Default: "null", Class: "exposure", Doc: "Group of machines that nobody declared; null stays silent towards them."},
 		{Name: "exclude", Type: "list(range)", Default: "[]", Class: "address", Doc: "Addresses that no pool gives out: a-b, CIDR or single ones."},
 		{Name: "hostname_pattern", Type: "string", Class: "next-renew", Doc: "Host name of machines that have none, with {name} and {address}."},
@@ -156,7 +157,7 @@ func subnetBlock() *Block {
 			{Name: "serves", Type: "string", Required: true, Class: "exposure", Doc: "reserved, boot, unknown or any."},
 			{Name: "exclude", Type: "list(range)", Default: "[]", Class: "address", Doc: "Addresses that it does not give out."},
 		}, Blocks: []*Block{leaseBlock()}, Later: []string{"match", "low_water", "reuse"}},
-	}, Later: []string{"interface", "layout", "conflict_check", "quarantine"}})
+	}, Later: []string{"interface", "layout", "conflict_check"}})
 }
 
 func nodeBlock() *Block {

@@ -13,7 +13,8 @@ import (
 func leasesCommand() command {
 	return command{
 		name: "leases", synopsis: "List the addresses in use",
-		long: "Lists the leases of the running server, by address: who holds each, from which pool, and for how long still.",
+		long: "Lists the leases of the running server, by address: who holds each, from which pool, and for how long still. An address that is\n" +
+			"declined was found in use by the machine shown, and is given to nobody until then.",
 		setup: func(fs *flag.FlagSet) func(context.Context, *environment, []string) int {
 			socket := socketFlag(fs)
 			asJSON := fs.Bool("json", false, "Print as JSON.")

@@ -308,7 +308,10 @@ func (l *Leases) changedOps() []Op {
 	ops := []Op{operation(keyClock, savedClock{l.clock.raw.UnixNano(), now})}
 	for a := range l.dirty {
 		e := l.byAddr[a]
-		s := saved{e.lease, e.start, e.until, e.rest}
+		s := saved{Lease: e.lease, Start: e.start, Until: e.until, Rest: e.rest}
+		if e.rest != 0 {
+			s.By = &e.decliner
+		}
 		s.Lease.Addr = a // a declined address has no lease
 		ops = append(ops, operation(keyLease+a.String(), s))
 	}
@@ -371,6 +374,9 @@ func (l *Leases) load(ctx context.Context) error {
 func (l *Leases) restore(s *saved) {
 	e := l.entry(s.Lease.Subnet, s.Lease.Addr)
 	e.start, e.until, e.rest = s.Start, s.Until, s.Rest
+	if s.By != nil {
+		e.decliner = *s.By
+	}
 	if !s.Lease.MAC.IsZero() {
 		e.lease = s.Lease
 	}

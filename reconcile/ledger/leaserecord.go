@@ -13,10 +13,10 @@ type kind uint8
 const (
 	bound    kind = 1 // the lease holds from start until the time given
 	released kind = 2 // the machine gave the address back at the time given
-	declined kind = 3 // the address rests until the time given, and is nobody's
+	declined kind = 3 // the address rests until the time given, and is nobody's; the lease is what its machine had
 )
 
-// record is one change of one address. Of the lease, released has address and MAC only, and declined the address.
+// record is one change of one address. Of the lease, released has address and MAC only.
 type record struct {
 	kind         kind
 	lease        fact.Lease // without times: they are in our clock, below
@@ -73,10 +73,11 @@ const savedFormat = 1
 
 // saved is an address as a checkpoint keeps it in the store. Times are nanoseconds of our clock.
 type saved struct {
-	Lease fact.Lease `json:"lease"`
-	Start int64      `json:"start"`
-	Until int64      `json:"until"`
-	Rest  int64      `json:"rest,omitempty"`
+	Lease fact.Lease  `json:"lease"`
+	Start int64       `json:"start"`
+	Until int64       `json:"until"`
+	Rest  int64       `json:"rest,omitempty"`
+	By    *fact.Lease `json:"by,omitempty"` // what the machine had that declined the address
 }
 
 // savedClock is the clock when a checkpoint was made.

@@ -17,10 +17,9 @@ import (
 )
 
 const (
-	offerTime   = 60 * time.Second    // how long an offer is kept for the machine
-	declineTime = 10 * time.Minute    // how long an address rests that a machine found in use
-	memory      = 30 * 24 * time.Hour // how long an ended lease is remembered, at least
-	mostPools   = 4                   // sets of ranges of one subnet: those of the snapshot in force, and of the last
+	offerTime = 60 * time.Second    // how long an offer is kept for the machine
+	memory    = 30 * 24 * time.Hour // how long an ended lease is remembered, at least
+	mostPools = 4                   // sets of ranges of one subnet: those of the snapshot in force, and of the last
 )
 
 // The errors of leases. Their text goes to the operator, never to a machine.
@@ -65,9 +64,10 @@ type entry struct {
 	start, until int64       // of the lease; until is the time of release if it was released
 	offer        *fact.Lease // what was promised last
 	offerUntil   int64
-	pending      int   // leases on their way into the journal, all for the offer's machine
-	rest         int64 // declined until then
-	freeAt       int64 // when it may be given to anybody
+	pending      int        // leases on their way into the journal, all for the offer's machine
+	rest         int64      // declined until then
+	decliner     fact.Lease // what the machine had that declined it
+	freeAt       int64      // when it may be given to anybody
 	slots        []*slot
 }
 
@@ -103,11 +103,11 @@ func (e *entry) changed() {
 }
 
 // conflict says why a machine cannot have the address now; nil if it can. A declared address (fixed) goes to whom the
-// spec names, although another machine's declared lease still runs: that is how a network card is replaced. A
-// lease from a pool is respected until it ends.
+// spec names, although another machine's declared lease still runs: that is how a network card is replaced. It does not rest
+// either: only its author can say where else the machine should go. A lease from a pool is respected until it ends.
 func (e *entry) conflict(m machine, fixed bool, now int64) error {
-	if e.rest > now {
-		return fmt.Errorf("%w: %s was declined less than %s ago", ErrTaken, e.addr, declineTime)
+	if e.rest > now && !fixed {
+		return fmt.Errorf("%w: %s was declined by %s", ErrTaken, e.addr, e.decliner.MAC)
 	}
 	if e.active(now) && e.owner() != m && !(fixed && e.lease.Pool == "") {
 		return fmt.Errorf("%w: %s is leased to %s", ErrTaken, e.addr, e.lease.MAC)
@@ -301,19 +301,35 @@ func (l *Leases) release(e *entry, now int64) {
 	l.enqueue(waiting{record: r})
 }
 
-// Decline lets an address rest for ten minutes, and forgets whose it was: the machine found somebody else using it. An
-// address that was never offered is left alone. Whether the machine may say so is the caller's to check.
-func (l *Leases) Decline(addr netip.Addr) {
+// Decline lets an address rest, and forgets whose it was: the machine found somebody else using it. Only the machine that
+// holds the address, or is offered it, can say so; what it had is given back. A declared address does not rest, it is released.
+func (l *Leases) Decline(mac fact.MAC, addr netip.Addr, rest time.Duration) (fact.Lease, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := l.clock.tick()
 	e := l.byAddr[addr.Unmap()]
 	if e == nil {
-		return
+		return fact.Lease{}, false
 	}
-	r := record{kind: declined, lease: fact.Lease{Addr: e.addr}, until: now + int64(declineTime)}
-	l.apply(&r)
-	l.enqueue(waiting{record: r})
+	var had fact.Lease
+	switch {
+	case e.active(now) && e.lease.MAC == mac:
+		had = l.shown(e, now)
+	case e.promised(now) && e.offer.MAC == mac:
+		had = *e.offer
+	default:
+		return had, false
+	}
+	switch {
+	case had.Pool != "":
+		r := record{kind: declined, lease: had, start: now, until: now + int64(rest)}
+		r.lease.State, r.lease.Start, r.lease.Expires = "", time.Time{}, time.Time{}
+		l.apply(&r)
+		l.enqueue(waiting{record: r})
+	case had.State == fact.Bound:
+		l.release(e, now)
+	}
+	return had, true
 }
 
 // apply changes memory as a record says. It is the same for a record that is replayed, and leaves alone what a later
@@ -328,7 +344,7 @@ func (l *Leases) apply(r *record) {
 		if l.owners[e.owner()] == e {
 			delete(l.owners, e.owner())
 		}
-		e.lease, e.start, e.until, e.rest = r.lease, r.start, r.until, 0
+		e.lease, e.start, e.until, e.rest, e.decliner = r.lease, r.start, r.until, 0, fact.Lease{}
 		l.owners[e.owner()] = e
 	case released:
 		if e.lease.MAC != r.lease.MAC || e.lease.State != fact.Bound {
@@ -339,7 +355,7 @@ func (l *Leases) apply(r *record) {
 		if l.owners[e.owner()] == e {
 			delete(l.owners, e.owner())
 		}
-		e.lease, e.until, e.rest = fact.Lease{}, 0, max(r.until, e.rest)
+		e.lease, e.start, e.until, e.rest, e.decliner = fact.Lease{}, r.start, 0, max(r.until, e.rest), r.lease
 		if e.pending == 0 {
 			e.offer = nil
 		}
@@ -380,7 +396,15 @@ func (l *Leases) Held(mac fact.MAC, subnet string) (fact.Lease, bool) {
 	return fact.Lease{}, false
 }
 
-// List gives every lease that runs or is remembered, and every offer that stands, by address.
+// resting is a declined address as callers see it, with the machine that declined it.
+func (l *Leases) resting(e *entry) fact.Lease {
+	lease := e.decliner
+	lease.Addr, lease.State = e.addr, fact.Declined // an older hostler wrote the address only
+	lease.Start, lease.Expires = l.clock.wall(e.start), l.clock.wall(e.rest)
+	return lease
+}
+
+// List gives every lease that runs or is remembered, every offer that stands and every address that rests, by address.
 func (l *Leases) List() []fact.Lease {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -388,6 +412,8 @@ func (l *Leases) List() []fact.Lease {
 	var all []fact.Lease
 	for _, e := range l.byAddr {
 		switch {
+		case e.rest > now && !e.promised(now):
+			all = append(all, l.resting(e))
 		case !e.active(now) && e.promised(now):
 			all = append(all, *e.offer)
 		case !e.lease.MAC.IsZero():

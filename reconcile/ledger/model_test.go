@@ -27,6 +27,7 @@ type modelAddr struct {
 	offerFixed bool
 	offerEnd   time.Duration
 	rest       time.Duration
+	decliner   fact.MAC
 }
 
 func (m *model) at(a netip.Addr) *modelAddr {
@@ -42,7 +43,7 @@ func (m *model) active(a netip.Addr) bool { return m.at(a).bound && m.at(a).unti
 func (m *model) may(mac fact.MAC, a netip.Addr, fixed bool) bool {
 	x := m.at(a)
 	switch {
-	case x.rest > m.now:
+	case x.rest > m.now && !fixed:
 		return false
 	case m.active(a) && x.owner != mac && !(fixed && x.fixed):
 		return false
@@ -163,7 +164,9 @@ func (r *run) step() {
 	case n < 16:
 		r.release()
 	case n < 17:
-		r.decline()
+		for range 6 { // most do not hold what they decline
+			r.decline()
+		}
 	case n < 18:
 		r.clock.step(-time.Duration(r.r.IntN(100000)) * time.Second) // set back: no time passes
 		r.l.Holder(poolA[0].First)                                   // and that is noticed
@@ -210,13 +213,24 @@ func (r *run) release() {
 }
 
 func (r *run) decline() {
-	a := netip.AddrFrom4([4]byte{10, 0, 0, byte(10 + r.r.IntN(12))})
+	m, a := mac(1+r.r.IntN(12)), netip.AddrFrom4([4]byte{10, 0, 0, byte(10 + r.r.IntN(12))})
 	x := r.at(a)
-	if x.owner.IsZero() && x.offered.IsZero() {
-		return // one that was never heard of is left alone, and the model does not know which those are
+	holds, offered := r.active(a) && x.owner == m, x.offerEnd > r.now && x.offered == m
+	fixed := holds && x.fixed || !holds && x.offerFixed
+	rest := time.Duration(1+r.r.IntN(1000)) * time.Second
+	if _, ok := r.l.Decline(m, a, rest); ok != (holds || offered) {
+		r.Errorf("%s declines %s: %t, but it holds it: %t, is offered it: %t", m, a, ok, holds, offered)
 	}
-	r.l.Decline(a)
-	*x = modelAddr{rest: r.now + 10*time.Minute}
+	switch {
+	case !holds && !offered:
+	case !fixed:
+		*x = modelAddr{rest: r.now + rest, decliner: m}
+	case holds:
+		x.bound, x.until = false, r.now
+		if x.offered == m {
+			x.offered, x.offerEnd = fact.MAC{}, 0
+		}
+	}
 }
 
 // reopen is a restart. Offers are forgotten. As the disk only has the time of the last record, one is written first.
@@ -234,12 +248,22 @@ func (r *run) reopen() {
 // compare looks at every address: the same owner, and the same time left.
 func (r *run) compare() {
 	owners := map[fact.MAC]netip.Addr{}
+	resting := map[netip.Addr]fact.Lease{}
+	for _, l := range r.l.List() {
+		if l.State == fact.Declined {
+			resting[l.Addr] = l
+		}
+	}
 	for n := 10; n < 22; n++ {
 		a := netip.AddrFrom4([4]byte{10, 0, 0, byte(n)})
 		lease, held := r.l.Holder(a)
 		x := r.at(a)
 		if held != r.active(a) || held && lease.MAC != x.owner {
 			r.Errorf("%s: held %t by %s, want %+v at %s", a, held, lease.MAC, *x, r.now)
+		}
+		l, rests := resting[a]
+		if want := x.rest > r.now && x.offerEnd <= r.now; rests != want || rests && (l.MAC != x.decliner || l.Expires.Sub(r.clock.now()) != x.rest-r.now) {
+			r.Errorf("%s: rests %t for %s until %s, want %t, %+v at %s", a, rests, l.MAC, l.Expires, want, *x, r.now)
 		}
 		if !held {
 			continue

@@ -226,6 +226,7 @@ const (
 	Bound    LeaseState = "bound"    // acknowledged, on disk
 	Released LeaseState = "released" // given back; the client is still remembered for the address
 	Expired  LeaseState = "expired"
+	Declined LeaseState = "declined" // the machine found somebody else using the address; nobody gets it until the lease expires
 )
 
 // Lease is an address in use by one machine. One machine (MAC) holds one address in a subnet, whatever client

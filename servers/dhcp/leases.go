@@ -2,6 +2,7 @@ package dhcp
 
 import (
 	"net/netip"
+	"time"
 
 	"hostler/render/fact"
 )
@@ -15,8 +16,9 @@ type Leases interface {
 	Bind(l fact.Lease, done func(error))
 	// Release gives an address back, if the machine holds it.
 	Release(mac fact.MAC, addr netip.Addr) bool
-	// Decline takes an address out of use for a while: its machine found somebody else using it.
-	Decline(addr netip.Addr)
+	// Decline takes an address out of use for a while, if the machine has it or is offered it: it found somebody else using it. A
+	// declared address stays in use. It gives what the machine had.
+	Decline(mac fact.MAC, addr netip.Addr, rest time.Duration) (fact.Lease, bool)
 	// Holder finds the lease of an address.
 	Holder(addr netip.Addr) (fact.Lease, bool)
 	// Held finds the lease that a machine has in a subnet.

@@ -1,6 +1,7 @@
 package dhcp
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -196,19 +197,23 @@ func (r *responder) decline(x *exchange) {
 	if !r.ours(x) {
 		return
 	}
-	addr := x.facts.Requested
-	l, ok := r.cfg.Leases.Holder(addr)
-	if !ok || l.MAC != x.facts.MAC {
+	snap, _ := r.cfg.Current()
+	if snap == nil {
+		x.refuse("no revision is in force yet")
+		return
+	}
+	addr := cmp.Or(x.facts.Requested, x.facts.CIAddr)
+	rest := snap.Quarantine(addr)
+	l, ok := r.cfg.Leases.Decline(x.facts.MAC, addr, rest)
+	if !ok {
 		x.refuse("declining " + addrText(addr) + ": not this machine's")
 		return
 	}
-	x.node = l.Node
+	x.node, x.subnet, x.result = l.Node, l.Subnet, fact.Failed
+	x.detail = fmt.Sprintf("%s is used by another machine too; it is not offered for %s", addr, rest)
 	if l.Pool == "" {
-		x.result, x.detail = fact.Failed, addrText(addr)+" is used by another machine too; it is declared, so it stays in use"
-		return
+		x.detail = fmt.Sprintf("%s is used by another machine too; it is declared, so it stays in use", addr)
 	}
-	r.cfg.Leases.Decline(addr)
-	x.result, x.detail = fact.Failed, addrText(addr)+" is used by another machine too; it is not offered for a while"
 }
 
 // ours reports whether a message that changes a lease was meant for this server.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"net/netip"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/insomniacslk/dhcp/dhcpv4"
@@ -196,7 +197,11 @@ func TestExhausted(t *testing.T) {
 // TestReleaseAndDecline gives addresses back: neither has a reply.
 func TestReleaseAndDecline(t *testing.T) {
 	seg := newSegment(t, "10.77.0.1/24")
-	s := serve(t, nil, seg.server)
+	s := serve(t, func(c *Config) {
+		f := testFleet()
+		f.Subnets[0].Quarantine = 3 * time.Minute
+		c.Current = current(t, f)
+	}, seg.server)
 	c := seg.raw(t)
 	lease := func(xid uint32) netip.Addr {
 		t.Helper()
@@ -225,7 +230,12 @@ func TestReleaseAndDecline(t *testing.T) {
 	want(tell(n2, fact.Release, first.String(), us), "refused: releasing 10.77.0.100: not this machine's")
 
 	second := lease(2)
-	want(tell(n2, fact.Decline, "", us, opt(50, second.AsSlice()...)), "failed: 10.77.0.100 is used by another machine too; it is not offered for a while")
+	want(tell(n1, fact.Decline, "", us, opt(50, second.AsSlice()...)), "refused: declining 10.77.0.100: not this machine's")
+	want(tell(n2, fact.Decline, "", opt(54, 10, 77, 0, 2), opt(50, second.AsSlice()...)), "refused: for another server: 10.77.0.2")
+	want(tell(n2, fact.Decline, "", us, opt(50, second.AsSlice()...)), "failed: 10.77.0.100 is used by another machine too; it is not offered for 3m0s")
+	if l := s.leases.List()[0]; l.Addr != second || l.State != fact.Declined || l.MAC != n2 || l.Node != "n2" || l.Expires.Sub(l.Start) != 3*time.Minute {
+		t.Errorf("listed: %+v", l)
+	}
 	if third := lease(3); third == second {
 		t.Errorf("the declined address %s was offered again", third)
 	}

@@ -152,10 +152,11 @@ func (l *Lab) Commit(ctx context.Context, message string) error {
 	return l.git(ctx, "commit", "-q", "-a", "-m", message)
 }
 
-// Serve starts hostler, and returns once it serves the lab.
-func (l *Lab) Serve(ctx context.Context) error {
+// Serve starts hostler, with more flags where some are given, and returns once it serves the lab.
+func (l *Lab) Serve(ctx context.Context, flags ...string) error {
 	l.Log = vm.NewConsole()
-	cmd := exec.Command(l.binary, "serve", "-interface=br0", "-state="+l.State, "-var", "files="+l.Files, l.Repo)
+	args := append([]string{"serve", "-interface=br0", "-state=" + l.State, "-var", "files=" + l.Files}, flags...)
+	cmd := exec.Command(l.binary, append(args, l.Repo)...)
 	cmd.Dir = l.State
 	cmd.Stdout, cmd.Stderr = l.Log, l.Log
 	if l.unprivileged {

@@ -44,9 +44,18 @@ listen {
   tftp = "0.0.0.0:69"
   http = "0.0.0.0:8080"
 
+  # https       = "0.0.0.0:8443" # besides http; needs the tls block below
   # metrics = "127.0.0.1:9100" # /metrics, /healthz and /readyz, and nothing else; default: on the socket only
   # path_prefix = "/apis/bss" # in front of every boot URL
 }
+
+# What the https listener shows: RSA, in PEM. Both files are read again when they change. "Files over TLS" in docs/operating.md says
+# which loaders trust it.
+# tls {
+#   cert_file = "/etc/hostler/tls/chain.pem" # the server's certificate, then its issuer, up to the root
+#   key_file  = "/etc/hostler/tls/key.pem"
+#   machines  = true # send hostler's own loaders for UEFI to https; default: nobody is
+# }
 
 # The base of the URLs that machines are given, if they reach this server through a proxy. Default: the address that each
 # machine talks to.
@@ -68,4 +77,6 @@ limits {
   tftp_transfers   = 1024   # at the same time
   tftp_per_client  = 8      # of one address at the same time
   http_connections = 4096   # open at the same time; further ones wait
+  http_per_client  = 4      # files on their way to one address at the same time; further ones wait
+  http_drain       = "10s"  # how long running transfers may go on when the server is stopped
 }

@@ -15,7 +15,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/tinkerbell/ipxedust/binary"
 	"golang.org/x/sys/unix"
 
 	"hostler/reconcile/source"
@@ -27,6 +26,7 @@ import (
 // place says where the content of a digest is to be had. Exactly one of Builtin, Store and Blob is set. Persisted.
 type place struct {
 	Builtin string
+	Trust   fact.Digest // of a Builtin: see Config.Trust
 	Blob    bool
 	Store   string // a local store's directory
 	Key     string // in the store
@@ -40,8 +40,9 @@ type places map[fact.Digest]place
 // observer finds digest and size of the files that fleets name. Digests are remembered by what cannot change without the
 // content: a git blob id, or a file's device, inode, size and times.
 type observer struct {
-	blobs   *blobs   // nil: nothing is kept, and what cannot be reached is left out (an offline plan)
-	roots   []string // that local stores must lie below; none: anywhere
+	blobs   *blobs             // nil: nothing is kept, and what cannot be reached is left out (an offline plan)
+	roots   []string           // that local stores must lie below; none: anywhere
+	trust   func() fact.Digest // nil: none
 	known   map[string]known
 	fetched map[string]fetched // by URL
 	http    httpDoer
@@ -154,28 +155,6 @@ func (o *observer) one(ctx context.Context, f *spec.Fleet, ref spec.FileRef, tre
 func (k known) artifact(p place) (render.Artifact, place, error) {
 	p.Size = k.size
 	return render.Artifact{Digest: k.digest, Size: k.size, Problem: k.problem}, p, nil
-}
-
-func (o *observer) builtin(name string) (render.Artifact, place, error) {
-	b, ok := builtinLoader(name)
-	if !ok {
-		return render.Artifact{Problem: "is not a loader inside this program"}, place{}, nil
-	}
-	k, ok := o.known["builtin "+name]
-	if !ok {
-		k = digestOf(b)
-		o.known["builtin "+name] = k
-	}
-	return k.artifact(place{Builtin: name})
-}
-
-// builtinLoader gives a loader that is embedded in the program.
-func builtinLoader(name string) ([]byte, bool) {
-	switch name {
-	case "undionly.kpxe", "ipxe.efi", "snp.efi":
-		return binary.Files[name], true
-	}
-	return nil, false
 }
 
 func digestOf(b []byte) known {
@@ -349,7 +328,7 @@ func (ps places) open(d fact.Digest, b *blobs) (io.ReadSeekCloser, error) {
 	case !ok:
 		return nil, fmt.Errorf("%s: %w", d, fs.ErrNotExist)
 	case p.Builtin != "":
-		loader, ok := builtinLoader(p.Builtin)
+		loader, ok := builtinLoader(p.Builtin, p.Trust)
 		if !ok {
 			return nil, fmt.Errorf("%s: %w", p.Builtin, fs.ErrNotExist)
 		}

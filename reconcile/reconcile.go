@@ -34,10 +34,13 @@ const (
 
 // Config is what a Reconciler needs.
 type Config struct {
-	Source      source.Source
-	Ledger      ledger.Store // the history; nil keeps it in memory
-	StateDir    string
-	StoreRoots  []string      // directories that local stores must lie below; none: anywhere
+	Source     source.Source
+	Ledger     ledger.Store // the history; nil keeps it in memory
+	StateDir   string
+	StoreRoots []string // directories that local stores must lie below; none: anywhere
+	// Trust is the SHA-256 of the certificate that the loaders inside this program are told to trust, which they are changed for;
+	// empty, or nil: they trust the authority of iPXE's makers.
+	Trust       func() fact.Digest
 	Poll        time.Duration // 0: 30 s
 	Sync        Sync          // empty: Auto
 	AllowRewind bool          // apply a revision that does not contain the applied one
@@ -110,7 +113,7 @@ func New(c Config) (*Reconciler, error) {
 		ended: make(chan struct{}),
 	}
 	r.observer = newObserver(r.blobs, c.Now)
-	r.observer.roots = c.StoreRoots
+	r.observer.roots, r.observer.trust = c.StoreRoots, c.Trust
 	r.held.Store(&held{})
 	r.status = Status{Source: c.Source.String(), Kind: c.Source.Kind(), Sync: c.Sync}
 	r.status.set(c.Now(), Condition{Type: Ready, Reason: NothingServed, Message: "no revision was applied yet"},

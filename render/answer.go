@@ -100,7 +100,7 @@ func (s *Snapshot) boot(a *Answer, r *reply, f *fact.Facts, c *Choice, m *client
 		return
 	}
 	if f.IPXE {
-		a.BootFile, a.Loader, a.SIAddr = scriptURL(f.MAC), "script", c.Server
+		a.BootFile, a.Loader, a.SIAddr = scriptURL(s.base(f, m), f.MAC), "script", c.Server
 		// Without this, iPXE waits two to three seconds in each of its DHCP rounds for the offer of a proxyDHCP server
 		// (iPXE src/net/udp/dhcp.c, no-pxedhcp). There is none to wait for: the script is here.
 		r.force(optIPXE, []byte{subNoProxy, 1, 1})
@@ -156,6 +156,21 @@ func (r *reply) force(code uint8, data []byte) {
 }
 
 // scriptURL is where a machine's iPXE finds its script. Colons need no escape in a query (RFC 3986 section 3.4).
-func scriptURL(m fact.MAC) fact.Text {
-	return fact.NewLate(fact.LateBase, "") + fact.Text("/boot/v1/bootscript?mac="+m.String())
+func scriptURL(base fact.Late, m fact.MAC) fact.Text {
+	return fact.NewLate(base, "") + fact.Text("/boot/v1/bootscript?mac="+m.String())
 }
+
+// base is how an iPXE reaches the boot HTTP server. Over TLS only where it is the loader inside this program: that one is told at its
+// delivery which certificate to trust, and any other trusts what it was built with. The BIOS program is compressed, and cannot be told.
+func (s *Snapshot) base(f *fact.Facts, m *client) fact.Late {
+	if f.UserClass != embeddedClass || arch(f) == 0 || arch(f) == fact.NoArch {
+		return fact.LateBase
+	}
+	if l, _ := s.loader(arch(f), m.loader, m.node); l == nil || l.File.Builtin == "" {
+		return fact.LateBase
+	}
+	return fact.LateSecure
+}
+
+// embeddedClass is the user class (option 77) of the iPXE programs inside this one.
+const embeddedClass = "Tinkerbell"

@@ -108,7 +108,7 @@ func (s *Snapshot) explainBootfile(n *spec.Node) Explanation {
 		return e
 	}
 	var names []string
-	next := "then " + scriptURL(bootPort(n).MAC).String()
+	next := "then " + scriptURL(fact.LateBase, bootPort(n).MAC).String()
 	for _, firmware := range []string{"bios", "uefi"} {
 		if n.Firmware != "" && n.Firmware != firmware {
 			continue

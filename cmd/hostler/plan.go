@@ -113,6 +113,10 @@ func (b *planBaseline) lend(target *reconcile.Loaded) {
 	}
 	lent := maps.Clone(target.Artifacts)
 	for id, a := range b.artifacts {
+		if _, declared := lent[id]; declared && strings.HasPrefix(id, "builtin:") { // its program, told whom to trust
+			lent[id] = a
+			continue
+		}
 		if parts := strings.SplitN(id, ":", 3); len(parts) == 3 && parts[0] == "store" && same[parts[1]] {
 			if _, seen := lent[id]; !seen {
 				lent[id] = a

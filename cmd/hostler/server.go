@@ -38,6 +38,7 @@ type server struct {
 	store   ledger.Store
 	leases  *ledger.Leases
 	boots   *timeline.Timeline
+	tls     *httpd.Certificate // nil without a TLS listener
 	recon   *reconcile.Reconciler
 	dhcp    *dhcp.Server
 	metrics *metrics.Metrics
@@ -65,6 +66,9 @@ func newServer(c serverconf.Config, log *slog.Logger) (s *server, err error) {
 		return s, err
 	}
 	if err := s.openState(); err != nil {
+		return s, err
+	}
+	if err := s.loadCertificate(); err != nil {
 		return s, err
 	}
 	if err := s.newReconciler(); err != nil {
@@ -131,6 +135,10 @@ func (s *server) openState() (err error) {
 }
 
 func (s *server) newReconciler() error {
+	trust := func() fact.Digest { return "" }
+	if s.tls != nil {
+		trust = s.tls.Trust
+	}
 	c := s.config.Source
 	src, err := source.New(source.Options{
 		Location: c.URL, Branch: c.Branch, Path: c.Path, Mirror: filepath.Join(s.config.StateDir, "mirror.git"),
@@ -140,7 +148,7 @@ func (s *server) newReconciler() error {
 		return err
 	}
 	s.recon, err = reconcile.New(reconcile.Config{
-		Source: src, Ledger: s.store, StateDir: s.config.StateDir, StoreRoots: s.config.StoreRoots, Poll: c.Poll, Sync: reconcile.Sync(c.Sync), AllowRewind: c.AllowRewind,
+		Source: src, Ledger: s.store, StateDir: s.config.StateDir, StoreRoots: s.config.StoreRoots, Trust: trust, Poll: c.Poll, Sync: reconcile.Sync(c.Sync), AllowRewind: c.AllowRewind,
 		Vars: s.config.Vars, Limits: reconcile.Limits{Wall: s.config.Limits.EvalTime, Memory: s.config.Limits.EvalMemory}, Log: s.log, Now: time.Now,
 		Probe: func(_ fact.Revision, took time.Duration) { s.metrics.Converged(took) },
 	})
@@ -155,6 +163,9 @@ func (s *server) newReconciler() error {
 func (s *server) bind() error {
 	l := s.config.Listen
 	base := late.Base{Advertised: s.config.Advertise, Port: l.HTTP.Port(), Prefix: l.PathPrefix}
+	if s.config.TLS.Machines {
+		base.SecurePort = l.HTTPS.Port()
+	}
 	d, err := dhcp.Listen(dhcp.Config{
 		Interfaces: s.config.Interfaces, Current: s.recon.Current, Leases: s.leases, Base: base, Event: s.event, Log: s.log, Now: time.Now,
 	})
@@ -175,7 +186,8 @@ func (s *server) bind() error {
 	h, err := httpd.Listen(httpd.Config{
 		Addr: l.HTTP, Interfaces: s.config.Interfaces, Current: s.recon.Current, At: s.recon.At, Older: s.recon.Older, Blobs: s.recon,
 		Leases: s.leases, Boots: s.boots, Base: base, Event: s.event, Log: s.log, Now: time.Now,
-		MaxConns: s.config.Limits.HTTPConnections,
+		Secure: l.HTTPS, TLS: s.tls,
+		MaxConns: s.config.Limits.HTTPConnections, Drain: s.config.Limits.HTTPDrain,
 	})
 	if err != nil {
 		return err

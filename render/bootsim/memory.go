@@ -60,7 +60,7 @@ func Offline(s *render.Snapshot, mac fact.MAC) *Memory {
 			switch k {
 			case fact.LateServer:
 				return server.String()
-			case fact.LateBase:
+			case fact.LateBase, fact.LateSecure:
 				return base
 			case fact.LateGRUB:
 				return "(http," + netip.AddrPortFrom(server, 8080).String() + ")"

@@ -14,6 +14,7 @@ type Late string
 const (
 	LateServer  Late = "server"  // address of the boot server that answers; no argument
 	LateBase    Late = "base"    // scheme, host, port and path prefix of the boot HTTP server, without a final slash; no argument
+	LateSecure  Late = "secure"  // the same over TLS where the server offers that to machines, else the base; no argument
 	LateGRUB    Late = "grub"    // the boot HTTP server as a device of GRUB's with the path prefix: (http,HOST:PORT)/PREFIX; no argument
 	LateURL     Late = "url"     // URL of a file of the node's image; the role
 	LateConfig  Late = "config"  // URL of the node's own rendered template, bound to the boot; the template's name

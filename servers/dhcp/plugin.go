@@ -161,7 +161,7 @@ func (r *responder) bootFile(t fact.Text, server netip.Addr) string {
 	if t == "" {
 		return ""
 	}
-	return late.Fill(t, late.Values{Server: server, Base: r.cfg.Base.URL(server)})
+	return late.Fill(t, late.Values{Server: server, Base: r.cfg.Base.URL(server), Secure: r.cfg.Base.Secure(server)})
 }
 
 // errNotDurable is the end of a request whose lease could not be written.

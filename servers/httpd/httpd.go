@@ -9,6 +9,7 @@ package httpd
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"log/slog"
@@ -49,6 +50,8 @@ type Config struct {
 	Listener   net.Listener   // to serve on; nil: the server makes its own from Addr and Interfaces
 	Addr       netip.AddrPort // 0.0.0.0:8080 when invalid
 	Interfaces []string       // requests are answered on these only; none: on all
+	Secure     netip.AddrPort // of the TLS listener; invalid: there is none
+	TLS        *Certificate   // what that shows
 
 	Current func() (*render.Snapshot, fact.Revision)
 	At      func(fact.Revision) (*render.Snapshot, bool) // an older revision that is still held
@@ -73,7 +76,7 @@ type Config struct {
 type Server struct {
 	Config
 	prefix    string // with a leading slash, or empty
-	listeners []net.Listener
+	listeners []socket
 	conns     *connLimit
 }
 
@@ -95,12 +98,22 @@ func Listen(c Config) (*Server, error) {
 		s.prefix = "/" + p
 	}
 	if c.Listener != nil {
-		s.listeners = []net.Listener{c.Listener}
+		s.listeners = []socket{{Listener: c.Listener}}
 		return s, nil
 	}
 	var err error
-	s.listeners, err = listen(c.Addr, c.Interfaces)
-	return s, err
+	if s.listeners, err = listen(c.Addr, c.Interfaces); err != nil || !c.Secure.IsValid() {
+		return s, err
+	}
+	more, err := listen(c.Secure, c.Interfaces)
+	if err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	for _, l := range more {
+		l.secure = true
+		s.listeners = append(s.listeners, l)
+	}
+	return s, nil
 }
 
 func setDefault[T ~int | ~int64](v *T, to T) {
@@ -144,7 +157,11 @@ func (s *Server) Serve(ctx context.Context) error {
 	s.follow(following, &serving)
 	for _, l := range s.listeners {
 		serving.Go(func() {
-			if err := srv.Serve(s.conns.on(l)); err != http.ErrServerClosed {
+			on := s.conns.on(l)
+			if l.secure {
+				on = tls.NewListener(on, s.TLS.config())
+			}
+			if err := srv.Serve(on); err != http.ErrServerClosed {
 				failed <- err
 			}
 		})

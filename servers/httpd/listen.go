@@ -14,13 +14,20 @@ import (
 	"hostler/servers/device"
 )
 
+// socket is what the server listens on.
+type socket struct {
+	net.Listener
+	name   string // of the interface that it is bound to
+	secure bool   // it speaks TLS
+}
+
 // listen binds one socket for each interface, or a single one that hears all of them. A socket that is bound to a
 // device accepts nothing from others, whatever address the client names.
-func listen(addr netip.AddrPort, interfaces []string) ([]net.Listener, error) {
+func listen(addr netip.AddrPort, interfaces []string) ([]socket, error) {
 	if len(interfaces) == 0 {
 		interfaces = []string{""}
 	}
-	var ls []net.Listener
+	var ls []socket
 	for _, name := range interfaces {
 		l, err := listenOn(addr, name)
 		if err != nil {
@@ -29,7 +36,7 @@ func listen(addr netip.AddrPort, interfaces []string) ([]net.Listener, error) {
 			}
 			return nil, err
 		}
-		ls = append(ls, l)
+		ls = append(ls, socket{Listener: l, name: name})
 	}
 	return ls, nil
 }
@@ -54,15 +61,15 @@ func listenOn(addr netip.AddrPort, name string) (net.Listener, error) {
 	return l, nil
 }
 
-// follow keeps the sockets on their interfaces until ctx ends.
+// follow keeps the sockets on their interfaces, and the certificate that of its files, until ctx ends.
 func (s *Server) follow(ctx context.Context, wg *sync.WaitGroup) {
-	if s.Listener != nil {
-		return
-	}
-	for i, name := range s.Interfaces { // one socket each, see listen
-		if sock, ok := s.listeners[i].(syscall.Conn); ok {
-			wg.Go(func() { device.Follow(ctx, name, sock, s.Log) })
+	for _, l := range s.listeners {
+		if sock, ok := l.Listener.(syscall.Conn); ok && l.name != "" {
+			wg.Go(func() { device.Follow(ctx, l.name, sock, s.Log) })
 		}
+	}
+	if s.TLS != nil {
+		wg.Go(func() { s.TLS.follow(ctx) })
 	}
 }
 

@@ -159,13 +159,18 @@ func (x *exchange) report() {
 	}
 }
 
-// values are what late values become in this exchange.
+// values are what late values become in this exchange. A machine that came over TLS stays there: its loader could check who we are.
 func (x *exchange) values() late.Values {
 	base := x.Base
+	if x.r.TLS != nil {
+		base.SecurePort = x.local.Port()
+		url := base.Secure(x.local.Addr())
+		return late.Values{Server: x.local.Addr(), Base: url, Secure: url}
+	}
 	if base.Port == 0 {
 		base.Port = x.local.Port()
 	}
-	return late.Values{Server: x.local.Addr(), Base: base.URL(x.local.Addr())}
+	return late.Values{Server: x.local.Addr(), Base: base.URL(x.local.Addr()), Secure: base.Secure(x.local.Addr())}
 }
 
 const plainText = "text/plain; charset=utf-8"

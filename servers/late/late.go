@@ -3,6 +3,7 @@
 package late
 
 import (
+	"cmp"
 	"net/netip"
 	"net/url"
 	"strconv"
@@ -15,6 +16,7 @@ import (
 type Values struct {
 	Server  netip.Addr  // the boot server's address towards the machine
 	Base    string      // http://ADDRESS:PORT/PREFIX without a final slash
+	Secure  string      // the same over TLS; empty where machines are not offered that
 	Boot    fact.BootID // the running boot; empty when the asker was not shown to be the machine
 	Token   fact.Token  // its token
 	Retries int         // how often the boot asked for its script before
@@ -29,6 +31,8 @@ func Fill(t fact.Text, v Values) string {
 			return v.Server.String()
 		case fact.LateBase:
 			return v.Base
+		case fact.LateSecure:
+			return cmp.Or(v.Secure, v.Base)
 		case fact.LateBoot:
 			return v.boot()
 		case fact.LateGRUB:
@@ -66,22 +70,33 @@ func (v Values) boot() string {
 type Base struct {
 	Advertised string // a complete URL, for servers behind an address translator or a proxy; empty: the address the machine talks to
 	Port       uint16 // 0 is 80
+	SecurePort uint16 // of the TLS listener that machines are sent to, when they can check who it is; 0: none
 	Prefix     string // path prefix, such as /apis/bss; empty for none
 }
 
 // URL gives the base for a machine that reached this server at the address, without a final slash. Port 80 is not
 // written: some firmware sends it back in the Host header and some does not.
-func (b Base) URL(local netip.Addr) string {
+func (b Base) URL(local netip.Addr) string { return b.url("http", local, b.Port, 80) }
+
+// Secure gives the base over TLS, or nothing when machines are not sent there.
+func (b Base) Secure(local netip.Addr) string {
+	if b.SecurePort == 0 {
+		return ""
+	}
+	return b.url("https", local, b.SecurePort, 443)
+}
+
+func (b Base) url(scheme string, local netip.Addr, port, usual uint16) string {
 	if b.Advertised != "" {
 		return strings.TrimRight(b.Advertised, "/")
 	}
 	host := local.Unmap().String()
-	if b.Port != 0 && b.Port != 80 {
-		host = netip.AddrPortFrom(local.Unmap(), b.Port).String()
+	if port != 0 && port != usual {
+		host = netip.AddrPortFrom(local.Unmap(), port).String()
 	}
 	prefix := strings.Trim(b.Prefix, "/")
 	if prefix != "" {
 		prefix = "/" + prefix
 	}
-	return "http://" + host + prefix
+	return scheme + "://" + host + prefix
 }

@@ -15,6 +15,8 @@ func TestFill(t *testing.T) {
 		Server: netip.MustParseAddr("10.0.0.1"), Base: "http://10.0.0.1:8080/apis/bss",
 		Boot: "01JD8ZQ4W7X0000000000000AA", Token: "ABCD", Retries: 3,
 	}
+	secure := all
+	secure.Secure = "https://10.0.0.1:8443"
 	unnamed := all
 	unnamed.Boot, unnamed.Token = "", "ABCD"
 	for _, tt := range []struct {
@@ -26,6 +28,8 @@ func TestFill(t *testing.T) {
 		{"no late value", "kernel a=b&c=%20+$", all, "kernel a=b&c=%20+$"},
 		{"the server's address", "log=" + fact.NewLate(fact.LateServer, "") + ":514", all, "log=10.0.0.1:514"},
 		{"the base", fact.NewLate(fact.LateBase, "") + "/boot.ipxe", all, "http://10.0.0.1:8080/apis/bss/boot.ipxe"},
+		{"the base over TLS", fact.NewLate(fact.LateSecure, "") + "/x", secure, "https://10.0.0.1:8443/x"},
+		{"the base where TLS is not offered", fact.NewLate(fact.LateSecure, "") + "/x", all, "http://10.0.0.1:8080/apis/bss/x"},
 		{"the boot", "hostler.boot=" + fact.NewLate(fact.LateBoot, ""), all, "hostler.boot=01JD8ZQ4W7X0000000000000AA.ABCD"},
 		{"a boot that is not named has no token", "hostler.boot=" + fact.NewLate(fact.LateBoot, ""), unnamed, "hostler.boot=none"},
 		{"retries", "&retry=" + fact.NewLate(fact.LateRetries, ""), all, "&retry=3"},
@@ -63,6 +67,19 @@ func TestBase(t *testing.T) {
 	} {
 		if got := tt.base.URL(local); got != tt.want {
 			t.Errorf("%+v: got %s, want %s", tt.base, got, tt.want)
+		}
+	}
+	for _, tt := range []struct {
+		base Base
+		want string
+	}{
+		{Base{Port: 8080}, ""},
+		{Base{Port: 8080, SecurePort: 8443, Prefix: "/x"}, "https://10.0.0.1:8443/x"},
+		{Base{Port: 8080, SecurePort: 443}, "https://10.0.0.1"},
+		{Base{SecurePort: 8443, Advertised: "https://boot.example.org/y/"}, "https://boot.example.org/y"},
+	} {
+		if got := tt.base.Secure(local); got != tt.want {
+			t.Errorf("%+v over TLS: got %q, want %q", tt.base, got, tt.want)
 		}
 	}
 	if got, want := (Base{Port: 8080}).URL(netip.MustParseAddr("::ffff:10.0.0.1")), "http://10.0.0.1:8080"; got != want {

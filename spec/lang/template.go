@@ -125,7 +125,7 @@ func wholeLates(s string) error {
 
 func knownLate(k fact.Late) bool {
 	switch k {
-	case fact.LateServer, fact.LateBase, fact.LateURL, fact.LateConfig, fact.LateBoot, fact.LateRetries:
+	case fact.LateServer, fact.LateBase, fact.LateSecure, fact.LateURL, fact.LateConfig, fact.LateBoot, fact.LateRetries:
 		return true
 	}
 	return false

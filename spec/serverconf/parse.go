@@ -62,7 +62,28 @@ func (p *parser) file() {
 	p.broken = diags.HasErrors()
 	if f != nil && f.Body != nil {
 		p.body(fileBlock(), f.Body, start, "")
+		p.secure(f.Body, start)
 	}
+}
+
+// secure refuses half of what a TLS listener needs: it would not be there, and nobody would know.
+func (p *parser) secure(body hcl.Body, at hcl.Range) {
+	listens, shows := p.config.Listen.HTTPS.IsValid(), p.config.TLS.CertFile != ""
+	if listens == shows || p.ds.HasErrors() {
+		return
+	}
+	have, detail := "listen", `A listen block with https needs a tls block with cert_file and key_file.`
+	if shows {
+		have, detail = "tls", `A tls block needs a listener: https = "0.0.0.0:8443" in the listen block.`
+	}
+	if b, ok := body.(*hclsyntax.Body); ok {
+		for _, block := range b.Blocks {
+			if block.Type == have {
+				at = block.DefRange()
+			}
+		}
+	}
+	p.err("missing-block", at, have, "Half a TLS listener", detail)
 }
 
 // body holds a block against the table and sets what it says. context is the block's header as written.

@@ -38,7 +38,7 @@ func fileBlock() *block {
 			{name: "store_roots", set: texts(func(c *Config) *[]string { return &c.StoreRoots }, absolute)},
 			{name: "state_dir", set: text(func(c *Config) *string { return &c.StateDir }, absolute)},
 		},
-		blocks: []*block{sourceBlock(), inputsBlock(), interfaceBlock(), listenBlock(), limitsBlock()},
+		blocks: []*block{sourceBlock(), inputsBlock(), interfaceBlock(), listenBlock(), tlsBlock(), limitsBlock()},
 		refused: map[string]string{
 			"verify":  later + " A server that should check signatures must not run without.",
 			"guard":   later + " A server that should be guarded must not run without.",
@@ -106,15 +106,30 @@ func listenBlock() *block {
 		attrs: []setting{
 			{name: "tftp", set: address(func(c *Config) *addrPort { return &c.Listen.TFTP })},
 			{name: "http", set: address(func(c *Config) *addrPort { return &c.Listen.HTTP })},
+			{name: "https", set: address(func(c *Config) *addrPort { return &c.Listen.HTTPS })},
 			{name: "metrics", set: address(func(c *Config) *addrPort { return &c.Listen.Metrics })},
 			{name: "path_prefix", set: text(func(c *Config) *string { return &c.Listen.PathPrefix }, pathPrefix)},
 		},
 		refused: map[string]string{
 			"dhcp":     "DHCP listens on UDP port 67 of each interface block; there is nothing to choose.",
 			"admin":    later + " The operator's commands use the socket.",
-			"https":    later,
-			"tls_cert": later + " Without TLS, put a proxy in front and name it with advertise.",
-			"tls_key":  later + " Without TLS, put a proxy in front and name it with advertise.",
+			"tls_cert": "It is called cert_file, in a tls block.",
+			"tls_key":  "It is called key_file, in a tls block.",
+		},
+	}
+}
+
+func tlsBlock() *block {
+	return &block{
+		name: "tls",
+		attrs: []setting{
+			{name: "cert_file", required: true, set: text(func(c *Config) *string { return &c.TLS.CertFile }, absolute)},
+			{name: "key_file", required: true, set: text(func(c *Config) *string { return &c.TLS.KeyFile }, absolute)},
+			{name: "machines", set: boolean(func(c *Config) *bool { return &c.TLS.Machines })},
+		},
+		refused: map[string]string{
+			"key":     secrets + "key_file.",
+			"ca_file": "The loaders are told to trust the last certificate of cert_file: write the root there.",
 		},
 	}
 }
@@ -128,6 +143,8 @@ func limitsBlock() *block {
 			{name: "tftp_transfers", set: count(func(c *Config) *int { return &c.Limits.TFTPTransfers }, 1, 100_000)},
 			{name: "tftp_per_client", set: count(func(c *Config) *int { return &c.Limits.TFTPPerClient }, 1, 1000)},
 			{name: "http_connections", set: count(func(c *Config) *int { return &c.Limits.HTTPConnections }, 1, 1_000_000)},
+			{name: "http_per_client", set: count(func(c *Config) *int { return &c.Limits.HTTPPerClient }, 1, 1_000_000)},
+			{name: "http_drain", set: duration(func(c *Config) *duration64 { return &c.Limits.HTTPDrain }, second, hour)},
 		},
 		refused: map[string]string{
 			"file_size": "Files named by path are at most 1 GiB, and text of a spec 8 MiB; neither can be changed.",

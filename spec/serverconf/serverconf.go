@@ -14,6 +14,7 @@ type Config struct {
 	Vars       map[string]string // values for the spec's variables, as text
 	Interfaces []string          // the only ones that are served, in the order of the file
 	Listen     Listen
+	TLS        TLS
 	Advertise  string   // base of the URLs that machines are given, without a final slash; empty: the address they talk to
 	StateDir   string   // absolute
 	StoreRoots []string // absolute; a spec's local stores must lie below one of them. Empty: anywhere that the server may read
@@ -40,8 +41,16 @@ type Source struct {
 type Listen struct {
 	TFTP       netip.AddrPort
 	HTTP       netip.AddrPort
+	HTTPS      netip.AddrPort // invalid: there is no TLS listener
 	Metrics    netip.AddrPort // of /metrics, /healthz and /readyz over TCP; invalid: only on the socket
 	PathPrefix string         // of every boot URL, as /apis/bss: empty, or with a slash in front and none at the end
+}
+
+// TLS is what the TLS listener shows, and to whom.
+type TLS struct {
+	CertFile string // absolute, or empty
+	KeyFile  string
+	Machines bool // hostler's own loaders for UEFI are sent to the TLS listener
 }
 
 // Limits bound what one server takes on.
@@ -51,6 +60,8 @@ type Limits struct {
 	TFTPTransfers   int           // at the same time
 	TFTPPerClient   int           // of one address at the same time
 	HTTPConnections int           // open at the same time
+	HTTPPerClient   int           // files on their way to one address at the same time
+	HTTPDrain       time.Duration // how long running requests may go on when the server is stopped
 }
 
 // Default is the configuration of a server without a file.
@@ -63,7 +74,7 @@ func Default() Config {
 		Socket:   "/run/hostler/admin.sock",
 		Limits: Limits{
 			EvalTime: time.Minute, EvalMemory: 4 << 30,
-			TFTPTransfers: 1024, TFTPPerClient: 8, HTTPConnections: 4096,
+			TFTPTransfers: 1024, TFTPPerClient: 8, HTTPConnections: 4096, HTTPPerClient: 4, HTTPDrain: 10 * time.Second,
 		},
 	}
 }

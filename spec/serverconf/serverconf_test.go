@@ -57,8 +57,14 @@ interface "eth0" {}
 listen {
   tftp        = "10.0.0.1:6969"
   http        = ":80"
+  https       = ":443"
   metrics     = "127.0.0.1:9100"
   path_prefix = "apis/bss/"
+}
+tls {
+  cert_file = "/etc/hostler/chain.pem"
+  key_file  = "/etc/hostler/key.pem"
+  machines  = true
 }
 limits {
   eval_time        = "10s"
@@ -66,6 +72,8 @@ limits {
   tftp_transfers   = 10
   tftp_per_client  = 2
   http_connections = 100
+  http_per_client  = 3
+  http_drain       = "1m"
 }
 state_dir = "/srv/hostler/"
 socket    = "/srv/hostler/sock"
@@ -81,12 +89,13 @@ store_roots = ["/srv/images/", "/srv/lab"]
 			"env": "prod", "racks": "4", "debug": "true", "dns": `["10.0.0.1","$${x}"]`, "nothing": "null", "odd name": "y",
 		},
 		Interfaces: []string{"eth1", "eth0"},
-		Listen:     Listen{TFTP: netip.MustParseAddrPort("10.0.0.1:6969"), HTTP: netip.MustParseAddrPort("0.0.0.0:80"), Metrics: netip.MustParseAddrPort("127.0.0.1:9100"), PathPrefix: "/apis/bss"},
+		Listen:     Listen{TFTP: netip.MustParseAddrPort("10.0.0.1:6969"), HTTP: netip.MustParseAddrPort("0.0.0.0:80"), HTTPS: netip.MustParseAddrPort("0.0.0.0:443"), Metrics: netip.MustParseAddrPort("127.0.0.1:9100"), PathPrefix: "/apis/bss"},
+		TLS:        TLS{CertFile: "/etc/hostler/chain.pem", KeyFile: "/etc/hostler/key.pem", Machines: true},
 		Advertise:  "https://boot.example.net/pxe",
 		StateDir:   "/srv/hostler",
 		StoreRoots: []string{"/srv/images", "/srv/lab"},
 		Socket:     "/srv/hostler/sock",
-		Limits:     Limits{EvalTime: 10 * time.Second, EvalMemory: 512 << 20, TFTPTransfers: 10, TFTPPerClient: 2, HTTPConnections: 100},
+		Limits:     Limits{EvalTime: 10 * time.Second, EvalMemory: 512 << 20, TFTPTransfers: 10, TFTPPerClient: 2, HTTPConnections: 100, HTTPPerClient: 3, HTTPDrain: time.Minute},
 	}
 	got, ds := Parse("server.hcl", []byte(src))
 	if len(ds) > 0 {
@@ -95,8 +104,10 @@ store_roots = ["/srv/images/", "/srv/lab"]
 	if d := cmp.Diff(want, got, cmpopts.EquateComparable(netip.AddrPort{})); d != "" {
 		t.Error(d)
 	}
-	if strings.Count(src, "=") < len(names(fileBlock())) {
-		t.Error("a setting of the table is not tried here")
+	for _, name := range names(fileBlock()) {
+		if !regexp.MustCompile(`(?m)^ *` + name + ` *([={"])`).MatchString(src) {
+			t.Errorf("%s is not tried here", name)
+		}
 	}
 }
 
@@ -185,7 +196,7 @@ func TestExample(t *testing.T) {
 		t.Errorf("it is not formatted: %s", d)
 	}
 	for _, name := range names(fileBlock()) {
-		if !regexp.MustCompile(`(?m)^ *(# )?` + name + ` *([={"])`).Match(src) {
+		if !regexp.MustCompile(`(?m)^ *(# *)?` + name + ` *([={"])`).Match(src) {
 			t.Errorf("it does not show %s", name)
 		}
 	}
@@ -197,7 +208,7 @@ func TestExample(t *testing.T) {
 	if d := cmp.Diff(&want, got, cmpopts.EquateComparable(netip.AddrPort{})); d != "" {
 		t.Error(d)
 	}
-	uncommented := regexp.MustCompile(`(?m)^( *)# ([a-z_]+ *= "[^"]*")`).ReplaceAll(src, []byte("$1$2"))
+	uncommented := regexp.MustCompile(`(?m)^( *)# ( *[a-z_]+ *= ("[^"]*"|true)|tls {|})`).ReplaceAll(src, []byte("$1$2"))
 	if _, ds := Parse("server.hcl", uncommented); len(ds) > 0 {
 		t.Errorf("with its comments in force: %s", ds)
 	}

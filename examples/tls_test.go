@@ -25,7 +25,7 @@ import (
 func TestBootOverTLS(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), vm.BootDeadline)
 	defer cancel()
-	l, err := NewLab(ctx, built(t, "hostler"), true)
+	l, err := NewLab(ctx, built(t, "hostler"), "lab", true)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -274,7 +274,7 @@ func (x *table) addr(s string) netip.Addr {
 // (which address of ours, when it was not sent to everybody), and on and owned, lists of the prefixes of the interface and of
 // all addresses of the host. A client with an address sends from it, unless a relay agent passes its request on.
 func (x *table) facts(w words) fact.Facts {
-	f := fact.Facts{MAC: x.mac(w["mac"]), Arch: fact.NoArch, VendorClass: w["class"], GIAddr: x.addr(w["giaddr"]), Link: x.addr(w["link"]),
+	f := fact.Facts{MAC: x.mac(w["mac"]), Arch: fact.NoArch, VendorClass: w["class"], UserClass: w["user"], GIAddr: x.addr(w["giaddr"]), Link: x.addr(w["link"]),
 		Override: x.addr(w["override"]), Requested: x.addr(w["requested"]), ServerID: x.addr(w["server"]), CIAddr: x.addr(w["ciaddr"]),
 		From: x.addr(w["ciaddr"]), To: x.addr(w["to"])}
 	if f.GIAddr.IsValid() {

@@ -15,7 +15,6 @@ require (
 	github.com/insomniacslk/dhcp v0.0.0-20260901064844-234b97448fae // DHCP packets to structures and back
 	github.com/mdlayher/packet v1.2.0 // unicast to a client that has no address yet (AF_PACKET)
 	github.com/oklog/ulid/v2 v2.1.2 // boot ids that sort by time
-	github.com/pin/tftp/v3 v3.2.0 // the TFTP protocol
 	github.com/prometheus/client_golang v1.25.0 // counters, histograms and their text for /metrics
 	github.com/rogpeppe/go-internal v1.16.0 // testscript: the command line tested as its users type it; diff: what fmt and plan show
 	github.com/tinkerbell/ipxedust v0.0.0-20250812160707-a4542aee25c6 // iPXE binaries for BIOS, UEFI and arm64, inside ours

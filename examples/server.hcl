@@ -47,6 +47,10 @@ listen {
   # https       = "0.0.0.0:8443" # besides http; needs the tls block below
   # metrics = "127.0.0.1:9100" # /metrics, /healthz and /readyz, and nothing else; default: on the socket only
   # path_prefix = "/apis/bss" # in front of every boot URL
+
+  # Send files from port 69 too instead of a port for each transfer: for machines behind an address translator, as a Kubernetes
+  # service is one. What an address says about a machine is not used then.
+  # tftp_single_port = true
 }
 
 # What the https listener shows: RSA, in PEM. Both files are read again when they change. "Files over TLS" in docs/operating.md says
@@ -75,7 +79,7 @@ limits {
   eval_time        = "1m"   # for evaluating a revision; one that takes longer is refused
   eval_memory      = "4GiB" # the same
   tftp_transfers   = 1024   # at the same time
-  tftp_per_client  = 8      # of one address at the same time
+  tftp_per_client  = 8      # of one address at the same time; not with tftp_single_port
   http_connections = 4096   # open at the same time; further ones wait
   http_per_client  = 4      # files on their way to one address at the same time; further ones wait
   http_drain       = "10s"  # how long running transfers may go on when the server is stopped

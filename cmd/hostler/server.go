@@ -175,7 +175,7 @@ func (s *server) bind() error {
 	s.dhcp = d
 	s.later(d.Close)
 	t, err := tftp.Listen(tftp.Config{
-		Addr: l.TFTP, Interfaces: s.config.Interfaces, Current: s.recon.Current, Blobs: s.recon, Leases: s.leases, Boots: s.boots,
+		Addr: l.TFTP, SinglePort: l.TFTPSinglePort, Interfaces: s.config.Interfaces, Current: s.recon.Current, Blobs: s.recon, Leases: s.leases, Boots: s.boots,
 		Base: base, Event: s.event, Log: s.log, Now: time.Now,
 		MaxTransfers: s.config.Limits.TFTPTransfers, MaxPerClient: s.config.Limits.TFTPPerClient,
 	})

@@ -200,6 +200,7 @@ type Event struct {
 	File     string        `json:"file,omitempty"`
 	Peer     netip.Addr    `json:"peer"`
 	Bytes    int64         `json:"bytes,omitempty"`    // sent to the machine
+	Resent   int           `json:"resent,omitempty"`   // packets that were sent more than once
 	Duration time.Duration `json:"duration,omitempty"` // nanoseconds
 	Result   Result        `json:"result"`
 	Status   int           `json:"status,omitempty"` // of an HTTP answer

@@ -1,7 +1,6 @@
 package tftp
 
 import (
-	"bufio"
 	"errors"
 	"io"
 	"net/netip"
@@ -12,64 +11,69 @@ import (
 	"hostler/servers/late"
 )
 
-// content is an opened file and what became of reading it.
+// content is an opened file.
 type content struct {
 	io.ReadSeekCloser
 	size int64
-	stop <-chan struct{}
-	buf  *bufio.Reader
-	err  error // why reading ended early; the text the machine sees is another
 }
 
-// reader gives the content to pin/tftp, which sends the text of a reader's error to the machine.
-func (c *content) reader(stop <-chan struct{}) io.Reader {
-	c.stop = stop
-	c.buf = bufio.NewReaderSize(c.ReadSeekCloser, 16<<10) // a block is 512 to 1,468 bytes
-	return pinReader{c}
-}
+// What a machine hears of every refusal: no more than that there is no such file, or that it may not have it.
+func notFound(detail string) *refusal { return &refusal{detail, codeNotFound, "file not found"} }
+func noAccess(detail string) *refusal { return &refusal{detail, codeAccess, "access violation"} }
 
-// pinReader hides every other method, so that pin/tftp does not seek by itself.
-type pinReader struct{ c *content }
-
-func (r pinReader) Read(p []byte) (int, error) {
-	select {
-	case <-r.c.stop:
-		r.c.err = errStopping
-		return 0, errStopping
-	default:
-	}
-	n, err := r.c.buf.Read(p)
-	if err != nil && err != io.EOF {
-		r.c.err = err
-		err = errInternal
-	}
-	return n, err
-}
-
-// find looks the file up and opens it. The refusal is for the operator; the machine only hears that there is no file.
-func (s *Server) find(k key, local netip.Addr, e *fact.Event) (c *content, refusal string) {
+// find looks the file up and opens it.
+func (s *Server) find(r *request, local netip.Addr, e fact.Event) (f found) {
+	defer func() { f.event = e }()
 	snap, rev := s.Current()
-	s.recognise(snap, e)
-	name, ok := cleanName(k.name)
+	if !s.SinglePort {
+		s.recognise(snap, &e)
+	}
+	name, ok := cleanName(r.name)
 	if !ok {
-		return nil, "not a name of a file"
+		f.refusal = noAccess("not a name of a file")
+		return f
 	}
 	if snap == nil {
-		return nil, "no revision is in force yet"
+		f.refusal = notFound("no revision is in force yet")
+		return f
 	}
 	e.Revision = rev
+	file, ok := s.lookup(snap, name, &e)
+	if !ok {
+		f.refusal = notFound("no such file")
+		return f
+	}
+	e.Stage = file.Stage
+	switch {
+	case file.URL != "":
+		f.refusal = notFound("the file is not served by TFTP")
+	case file.Text != "":
+		f.content, f.refusal = s.generate(file, local, &e)
+	default:
+		f.content, f.refusal = s.open(file, &e)
+	}
+	return f
+}
+
+// lookup finds the file of a name. A name may have a machine in front, by MAC or name: c0001/ipxe.efi is ipxe.efi. Behind an address translator
+// that tells machines apart, as does a name with a MAC in it; addresses do not.
+func (s *Server) lookup(snap *render.Snapshot, name string, e *fact.Event) (render.File, bool) {
 	f, ok := snap.File(name, e.MAC)
 	if !ok {
-		return nil, "no such file"
+		who, rest, cut := strings.Cut(name, "/")
+		n, declared := snap.Node(who)
+		if !cut || !declared || !e.MAC.IsZero() && e.Node != n.Name {
+			return render.File{}, false
+		}
+		if f, ok = snap.File(rest, n.MAC); !ok {
+			return render.File{}, false
+		}
+		f.Node = n.Name
 	}
-	e.Stage = f.Stage
-	if f.URL != "" {
-		return nil, "the file is not served by TFTP"
+	if n, declared := snap.Node(string(f.Node)); s.SinglePort && declared {
+		e.MAC, e.Node = n.MAC, n.Name
 	}
-	if f.Text != "" {
-		return s.generate(f, local, e)
-	}
-	return s.open(f, e)
+	return f, true
 }
 
 // recognise finds the machine by its lease, or, when another DHCP server gave it its address, by the address that it
@@ -84,13 +88,11 @@ func (s *Server) recognise(snap *render.Snapshot, e *fact.Event) {
 	}
 }
 
-// generate fills the late values of a generated file in. The boot's token goes only to the machine itself.
-func (s *Server) generate(f render.File, local netip.Addr, e *fact.Event) (*content, string) {
-	if !local.IsValid() || local.IsUnspecified() || local.IsMulticast() {
-		return nil, "a generated file was requested by broadcast"
-	}
+// generate fills the late values of a generated file in. The boot's token goes only to the machine itself, which its address
+// tells: behind an address translator nobody gets one.
+func (s *Server) generate(f render.File, local netip.Addr, e *fact.Event) (*content, *refusal) {
 	v := late.Values{Server: local, Base: s.Base.URL(local)}
-	if !e.MAC.IsZero() && e.Node == f.Node {
+	if !s.SinglePort && !e.MAC.IsZero() && e.Node == f.Node {
 		var err error
 		if v.Boot, v.Token, err = s.Boots.Script(e.MAC, e.Node, e.Peer, e.Revision); err != nil {
 			s.Log.Warn("naming a boot", "node", e.Node, "mac", e.MAC, "err", err)
@@ -98,14 +100,14 @@ func (s *Server) generate(f render.File, local netip.Addr, e *fact.Event) (*cont
 		e.Boot = v.Boot
 	}
 	text := late.Fill(f.Text, v)
-	return &content{ReadSeekCloser: nopCloser{strings.NewReader(text)}, size: int64(len(text))}, ""
+	return &content{ReadSeekCloser: nopCloser{strings.NewReader(text)}, size: int64(len(text))}, nil
 }
 
 type nopCloser struct{ io.ReadSeeker }
 
 func (nopCloser) Close() error { return nil }
 
-func (s *Server) open(f render.File, e *fact.Event) (*content, string) {
+func (s *Server) open(f render.File, e *fact.Event) (*content, *refusal) {
 	file, err := s.Blobs.Open(f.Digest)
 	if err == nil {
 		var size int64
@@ -113,12 +115,12 @@ func (s *Server) open(f render.File, e *fact.Event) (*content, string) {
 			err = errors.New("its size is not the one that was rendered")
 		}
 		if err == nil {
-			return &content{ReadSeekCloser: file, size: size}, ""
+			return &content{ReadSeekCloser: file, size: size}, nil
 		}
 		file.Close()
 	}
 	s.Log.Error("opening a file", "file", e.File, "digest", f.Digest, "err", err)
-	return nil, "opening the file: see the log"
+	return nil, notFound("opening the file: see the log")
 }
 
 func length(f io.Seeker) (int64, error) {

@@ -135,7 +135,7 @@ func (e *events) add(ev fact.Event) {
 	e.ch <- ev
 }
 
-// next is the next event, which must come soon. Its time, duration and revision are checked and taken away: the rest is for comparing.
+// next is the next event, which must come soon. Its time, its duration and how much was sent again are taken away: the rest is for comparing.
 func (e *events) next(t testing.TB) fact.Event {
 	t.Helper()
 	select {
@@ -143,7 +143,7 @@ func (e *events) next(t testing.TB) fact.Event {
 		if ev.Time.IsZero() || ev.Duration < 0 {
 			t.Errorf("event at %v took %v", ev.Time, ev.Duration)
 		}
-		ev.Time, ev.Duration = time.Time{}, 0
+		ev.Time, ev.Duration, ev.Resent = time.Time{}, 0, 0
 		return ev
 	case <-time.After(10 * time.Second):
 		t.Fatal("no event came")

@@ -13,16 +13,6 @@ import (
 	"time"
 )
 
-// The opcodes of RFC 1350 section 5 and RFC 2347.
-const (
-	opRRQ = iota + 1
-	opWRQ
-	opDATA
-	opACK
-	opERROR
-	opOACK
-)
-
 // peer is one port of a client.
 type peer struct {
 	t    testing.TB
@@ -122,7 +112,7 @@ func (p *peer) decode(b []byte) string {
 		return fmt.Sprintf("ERROR %d %s", n, strings.TrimRight(string(b[4:]), "\x00"))
 	case opOACK:
 		f := strings.Split(strings.TrimSuffix(string(b[2:]), "\x00"), "\x00")
-		var options []string // their order means nothing (RFC 2347), and pin/tftp's is random
+		var options []string // their order means nothing (RFC 2347)
 		for o := range slices.Chunk(f, 2) {
 			options = append(options, strings.Join(o, "="))
 			if o[0] == "blksize" {
@@ -140,7 +130,7 @@ func (p *peer) fetch(request string) (content []byte, serverError string) {
 	p.t.Helper()
 	p.send(request)
 	for {
-		got := p.receive(5 * time.Second)
+		got := p.receive(2 * time.Second)
 		switch kind, rest, _ := strings.Cut(got, " "); kind {
 		case "OACK":
 			p.send("ACK 0")

@@ -109,7 +109,7 @@ func FuzzRequest(f *testing.F) {
 		f.Add(b)
 	}
 	srv := start(f, func(c *Config) {
-		c.Timeout, c.MaxPerClient, c.Event = time.Millisecond, 1000, func(fact.Event) {}
+		c.Timeout, c.MaxPerClient, c.Event = 10*time.Millisecond, 1000, func(fact.Event) {}
 	})
 	f.Fuzz(func(t *testing.T, packet []byte) {
 		p := newPeer(t, srv.addr)

@@ -105,6 +105,7 @@ func listenBlock() *block {
 		name: "listen",
 		attrs: []setting{
 			{name: "tftp", set: address(func(c *Config) *addrPort { return &c.Listen.TFTP })},
+			{name: "tftp_single_port", set: boolean(func(c *Config) *bool { return &c.Listen.TFTPSinglePort })},
 			{name: "http", set: address(func(c *Config) *addrPort { return &c.Listen.HTTP })},
 			{name: "https", set: address(func(c *Config) *addrPort { return &c.Listen.HTTPS })},
 			{name: "metrics", set: address(func(c *Config) *addrPort { return &c.Listen.Metrics })},

@@ -39,11 +39,12 @@ type Source struct {
 
 // Listen are the addresses to listen on. DHCP has none: it listens on UDP port 67 of the interfaces.
 type Listen struct {
-	TFTP       netip.AddrPort
-	HTTP       netip.AddrPort
-	HTTPS      netip.AddrPort // invalid: there is no TLS listener
-	Metrics    netip.AddrPort // of /metrics, /healthz and /readyz over TCP; invalid: only on the socket
-	PathPrefix string         // of every boot URL, as /apis/bss: empty, or with a slash in front and none at the end
+	TFTP           netip.AddrPort
+	TFTPSinglePort bool // all transfers from that port, for machines behind an address translator
+	HTTP           netip.AddrPort
+	HTTPS          netip.AddrPort // invalid: there is no TLS listener
+	Metrics        netip.AddrPort // of /metrics, /healthz and /readyz over TCP; invalid: only on the socket
+	PathPrefix     string         // of every boot URL, as /apis/bss: empty, or with a slash in front and none at the end
 }
 
 // TLS is what the TLS listener shows, and to whom.
@@ -58,7 +59,7 @@ type Limits struct {
 	EvalTime        time.Duration // of one evaluation of the spec
 	EvalMemory      int64         // bytes
 	TFTPTransfers   int           // at the same time
-	TFTPPerClient   int           // of one address at the same time
+	TFTPPerClient   int           // of one address at the same time; not with TFTPSinglePort
 	HTTPConnections int           // open at the same time
 	HTTPPerClient   int           // files on their way to one address at the same time
 	HTTPDrain       time.Duration // how long running requests may go on when the server is stopped

@@ -60,6 +60,7 @@ listen {
   https       = ":443"
   metrics     = "127.0.0.1:9100"
   path_prefix = "apis/bss/"
+  tftp_single_port = true
 }
 tls {
   cert_file = "/etc/hostler/chain.pem"
@@ -89,7 +90,7 @@ store_roots = ["/srv/images/", "/srv/lab"]
 			"env": "prod", "racks": "4", "debug": "true", "dns": `["10.0.0.1","$${x}"]`, "nothing": "null", "odd name": "y",
 		},
 		Interfaces: []string{"eth1", "eth0"},
-		Listen:     Listen{TFTP: netip.MustParseAddrPort("10.0.0.1:6969"), HTTP: netip.MustParseAddrPort("0.0.0.0:80"), HTTPS: netip.MustParseAddrPort("0.0.0.0:443"), Metrics: netip.MustParseAddrPort("127.0.0.1:9100"), PathPrefix: "/apis/bss"},
+		Listen:     Listen{TFTP: netip.MustParseAddrPort("10.0.0.1:6969"), TFTPSinglePort: true, HTTP: netip.MustParseAddrPort("0.0.0.0:80"), HTTPS: netip.MustParseAddrPort("0.0.0.0:443"), Metrics: netip.MustParseAddrPort("127.0.0.1:9100"), PathPrefix: "/apis/bss"},
 		TLS:        TLS{CertFile: "/etc/hostler/chain.pem", KeyFile: "/etc/hostler/key.pem", Machines: true},
 		Advertise:  "https://boot.example.net/pxe",
 		StateDir:   "/srv/hostler",

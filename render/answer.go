@@ -60,11 +60,14 @@ func (s *Snapshot) Answer(f *fact.Facts, c *Choice, addr netip.Addr) Answer {
 	if !ok {
 		return Answer{Ignore: fmt.Sprintf("subnet %s: no longer declared", c.Subnet)}
 	}
+	sn := &s.subnets[i]
+	if c.Proxy {
+		return s.answerProxy(f, c, sn)
+	}
 	a := verdict(f, c, addr)
 	if a.Ignore != "" || a.Message == fact.Nak {
 		return a
 	}
-	sn := &s.subnets[i]
 	m := s.whom(c, sn)
 	r := reply{params: f.Params}
 	for _, o := range s.networkOptions(sn, &m) {
@@ -101,9 +104,15 @@ func (s *Snapshot) boot(a *Answer, r *reply, f *fact.Facts, c *Choice, m *client
 	}
 	if f.IPXE {
 		a.BootFile, a.Loader, a.SIAddr = scriptURL(s.base(f, m), f.MAC), "script", c.Server
-		// Without this, iPXE waits two to three seconds in each of its DHCP rounds for the offer of a proxyDHCP server
-		// (iPXE src/net/udp/dhcp.c, no-pxedhcp). There is none to wait for: the script is here.
-		r.force(optIPXE, []byte{subNoProxy, 1, 1})
+		if c.Proxy {
+			// iPXE takes an offer without an address for a proxy's only if it says PXEClient. With next-server and file in it,
+			// iPXE does not ask on port 4011 (src/net/udp/dhcp.c, dhcp_has_pxeopts).
+			r.force(optVendorClass, []byte("PXEClient"))
+		} else {
+			// Without this, iPXE waits two to three seconds in each of its DHCP rounds for the offer of a proxyDHCP server
+			// (iPXE src/net/udp/dhcp.c, no-pxedhcp). There is none to wait for: the script is here.
+			r.force(optIPXE, []byte{subNoProxy, 1, 1})
+		}
 		r.putServer(c.Server)
 		return
 	}
@@ -114,6 +123,9 @@ func (s *Snapshot) boot(a *Answer, r *reply, f *fact.Facts, c *Choice, m *client
 	if l, _ := s.loader(a93, m.loader, m.node); l != nil {
 		a.Loader, a.SIAddr = l.Name, c.Server
 		s.load(a, r, f, l)
+		if c.Proxy {
+			proxyLoad(r, f)
+		}
 	}
 }
 

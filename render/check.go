@@ -218,12 +218,17 @@ func (s *Snapshot) checkSubnets(r *report) {
 		sn := &s.subnets[i]
 		for j := range sn.Pools {
 			p := &sn.Pools[j]
+			if sn.DHCP == "proxy" {
+				r.add(sn.Name+p.Name, diagnostic(spec.Warning, "pool-unused", &p.Place, "Pool serves nobody",
+					"Pool %q of subnet.%s gives out nothing: with dhcp = \"proxy\" the site's own DHCP server gives the addresses.", p.Name, sn.Name))
+				continue
+			}
 			if p.Serves == spec.ServesUnknown && sn.Unknown < 0 {
 				r.add(sn.Name+p.Name, diagnostic(spec.Warning, "pool-unused", &p.Place, "Pool serves nobody",
 					"Pool %q of subnet.%s serves unknown machines, but the subnet has no unknown group, so it does not answer them.", p.Name, sn.Name))
 			}
 		}
-		if n, free := waiting[sn.Name], count(sn.boot.free); sn.boot.name != "" && n > free && sn.DHCP != "off" {
+		if n, free := waiting[sn.Name], count(sn.boot.free); sn.boot.name != "" && n > free && sn.DHCP == "full" {
 			r.add(sn.Name, diagnostic(spec.Warning, "pool-small", &sn.Place, "Pool is too small",
 				"subnet.%s has %d free addresses for its %d nodes without an address of their own.", sn.Name, free, n))
 		}

@@ -105,7 +105,7 @@ func (s *Snapshot) checkAddress(r *report, n *spec.Node) {
 	if !ok || ifc.Addr.IsValid() || ifc.MAC.IsZero() {
 		return
 	}
-	if sn := &s.subnets[i]; sn.DHCP != "off" && sn.boot.name == "" {
+	if sn := &s.subnets[i]; sn.DHCP == "full" && sn.boot.name == "" {
 		r.add(sn.Name, nodeMistake(n, spec.Error, "no-pool", "Node can have no address",
 			"%s has no address of its own, and subnet.%s has no pool that serves boot or any. Give it an address, or the subnet such a pool.", n.Address, sn.Name))
 	}

@@ -54,6 +54,10 @@ func (s *Snapshot) explainAddress(n *spec.Node) Explanation {
 	e := Explanation{Path: "address"}
 	if ifc.Addr.IsValid() {
 		e.Value, step.Value = ifc.Addr.String(), ifc.Addr.String()
+	} else if i, ok := s.bySubnet[ifc.Subnet]; ok && s.subnets[i].DHCP == "proxy" {
+		sn := &s.subnets[i]
+		e.Value, step.Layer, step.Place = "(from the site's own DHCP server)", "subnet."+sn.Name, sn.Place
+		step.Value = `dhcp = "proxy"`
 	} else if i, ok := s.bySubnet[ifc.Subnet]; ok {
 		sn := &s.subnets[i]
 		e.Value, step.Layer, step.Place = "(none: subnet "+sn.Name+" has no pool that serves boot or any)", "subnet."+sn.Name, sn.Place

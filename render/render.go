@@ -39,7 +39,8 @@ type Choice struct {
 	None   string     // why the machine gets no address here, although it is answered; empty: it gets one
 	// Nak says that this server knows what address the machine may have: it confirms an address that the machine remembers,
 	// and refuses another one by NAK. Without it, such requests are met with silence. The server sets it for whoever holds a lease.
-	Nak bool
+	Nak   bool
+	Proxy bool // the site's own DHCP server gives the address: no lease is taken, and Ignore may be no refusal
 
 	asked time.Duration         // the lease time that the client would like
 	lease spec.Lease            // of the machine's layers

@@ -37,6 +37,10 @@ func (s *Snapshot) Select(f *fact.Facts) Choice {
 	if f.GIAddr.IsValid() && f.Override.IsValid() {
 		c.ID = f.Override
 	}
+	if sn.DHCP == "proxy" || f.BootServer {
+		s.selectProxy(&c, sn, f)
+		return c
+	}
 	c.Claim = fact.Claim{MAC: f.MAC, Node: c.Node, Subnet: sn.Name, Want: wanted(f), Hostname: f.Hostname}
 	c.asked = f.LeaseTime
 	if declared {

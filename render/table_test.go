@@ -270,7 +270,7 @@ func (x *table) addr(s string) netip.Addr {
 	return netip.MustParseAddr(s)
 }
 
-// facts of a question: mac arch class ipxe params giaddr link override requested server ciaddr, asks (seconds of lease time), to
+// facts of a question: mac arch class ipxe bootserver params giaddr link override requested server ciaddr, asks (seconds of lease time), to
 // (which address of ours, when it was not sent to everybody), and on and owned, lists of the prefixes of the interface and of
 // all addresses of the host. A client with an address sends from it, unless a relay agent passes its request on.
 func (x *table) facts(w words) fact.Facts {
@@ -292,6 +292,7 @@ func (x *table) facts(w words) fact.Facts {
 		f.Arch = fact.Arch(n)
 	}
 	_, f.IPXE = w["ipxe"]
+	_, f.BootServer = w["bootserver"]
 	for _, p := range split(w["params"]) {
 		n, _ := strconv.Atoi(p)
 		f.Params += string([]byte{byte(n)})

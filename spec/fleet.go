@@ -262,7 +262,7 @@ type Subnet struct {
 	Gateway       netip.Addr
 	Relays        []netip.Addr
 	BootServers   []netip.Addr // the site's, when the subnet has none; may be empty
-	DHCP          string       // "full" or "off"
+	DHCP          string       // "full"; "proxy": only boot files, beside the site's own DHCP server; or "off"
 	Authoritative bool
 	Quarantine    time.Duration // of declined addresses; 0: ten minutes
 	Pools         []Pool

@@ -59,9 +59,7 @@ func (p *parser) subnet(in *instance) (Subnet, bool) {
 	if v, ok := in.number(b, "vlan", 1, 4094); ok {
 		s.VLAN = int(v)
 	}
-	if v, ok := in.str(b, "dhcp"); ok && v == "proxy" {
-		p.rep.err("not-in-this-version", in.spot(b.attrs["dhcp"].at()), "Not in this version", "The language has dhcp = \"proxy\", but this version of hostler does not do it yet. Use \"full\" or \"off\".")
-	} else if v, ok := in.choice(b, "dhcp", "full", "off"); ok {
+	if v, ok := in.choice(b, "dhcp", "full", "proxy", "off"); ok {
 		s.DHCP = v
 	}
 	s.UnknownGroup, _ = in.ref(b, "unknown", "group")

@@ -144,7 +144,7 @@ func subnetBlock() *Block {
 		{Name: "vlan", Type: "number", Class: "none", Doc: "VLAN number, for people.", Read: true},
 		{Name: "relays", Type: "list(ip)", Default: "[]", Class: "server", Doc: "Relay agents that forward requests from it. An agent may serve several subnets, and a subnet have several.", Read: true},
 		{Name: "boot_servers", Type: "list(ip)", Default: "the site's", Class: "server", Doc: "Addresses of the boot servers.", Read: true},
-		{Name: "dhcp", Type: "string", Default: `"full"`, Class: "exposure", Doc: "full, or off for no DHCP at all."},
+		{Name: "dhcp", Type: "string", Default: `"full"`, Class: "exposure", Doc: "full; proxy to tell machines what to boot beside the site's own DHCP server, which gives the addresses; or off for no DHCP at all."},
 		{Name: "authoritative", Type: "bool", Default: "true", Class: "server", Doc: "No other DHCP server gives addresses here: what a machine remembers is judged although it holds no lease of ours."},
 		{Name: "quarantine", Type: "duration", Default: `"10m"`, Class: "server", Doc: "How long an address is not given out that a machine found in use by another one."},
 		{Name: "unknown", Type: "group", Default: "null", Class: "exposure", Doc: "Group of machines that nobody declared; null stays silent towards them."},

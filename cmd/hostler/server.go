@@ -174,8 +174,9 @@ func (s *server) bind() error {
 	}
 	s.dhcp = d
 	s.later(d.Close)
+	holders := holders{s.leases, d}
 	t, err := tftp.Listen(tftp.Config{
-		Addr: l.TFTP, SinglePort: l.TFTPSinglePort, Interfaces: s.config.Interfaces, Current: s.recon.Current, Blobs: s.recon, Leases: s.leases, Boots: s.boots,
+		Addr: l.TFTP, SinglePort: l.TFTPSinglePort, Interfaces: s.config.Interfaces, Current: s.recon.Current, Blobs: s.recon, Leases: holders, Boots: s.boots,
 		Base: base, Event: s.event, Log: s.log, Now: time.Now,
 		MaxTransfers: s.config.Limits.TFTPTransfers, MaxPerClient: s.config.Limits.TFTPPerClient,
 	})
@@ -185,7 +186,7 @@ func (s *server) bind() error {
 	s.later(func() { t.Close() })
 	h, err := httpd.Listen(httpd.Config{
 		Addr: l.HTTP, Interfaces: s.config.Interfaces, Current: s.recon.Current, At: s.recon.At, Older: s.recon.Older, Blobs: s.recon,
-		Leases: s.leases, Boots: s.boots, Base: base, Event: s.event, Log: s.log, Now: time.Now,
+		Leases: holders, Boots: s.boots, Base: base, Event: s.event, Log: s.log, Now: time.Now,
 		Secure: l.HTTPS, TLS: s.tls,
 		MaxConns: s.config.Limits.HTTPConnections, Drain: s.config.Limits.HTTPDrain,
 	})
@@ -223,6 +224,20 @@ func (s *server) bind() error {
 func (s *server) tellManager(ctx context.Context) error {
 	managerOf(os.Getenv).report(ctx, s.Checks, func(err error) { s.log.Warn("service manager", "err", err) })
 	return nil
+}
+
+// holders know whose an address is: the machine's that has a lease on it, or that was heard to get it from a site's own DHCP server.
+type holders struct {
+	leases *ledger.Leases
+	dhcp   *dhcp.Server
+}
+
+// Holder implements tftp.Leases and httpd.Leases.
+func (h holders) Holder(a netip.Addr) (fact.Lease, bool) {
+	if l, ok := h.leases.Holder(a); ok {
+		return l, true
+	}
+	return h.dhcp.Met(a)
 }
 
 // marks keeps in the ledger which node was ready last, and by which boot.

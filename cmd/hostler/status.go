@@ -109,12 +109,16 @@ func interfaceText(i dhcp.InterfaceState) string {
 	for _, p := range i.Addresses {
 		text += " " + p.String()
 	}
-	switch {
-	case !i.Listening:
-		text += ": not served: " + i.Problem
-	case i.Broadcasting != "":
+	if i.BootServer {
+		text += ", boot requests on port 4011"
+	}
+	if !i.Listening {
+		return text + ": not served: " + i.Problem
+	}
+	if i.Broadcasting != "" {
 		text += ": answers to machines without an address are broadcast: " + i.Broadcasting
-	case i.Problem != "":
+	}
+	if i.Problem != "" {
 		text += ": " + i.Problem
 	}
 	return text

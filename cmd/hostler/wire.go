@@ -65,11 +65,12 @@ func liveLease(ctx context.Context, socket string, mac fact.MAC) (fact.Lease, bo
 // wire is a machine's network card on a real network: a macvlan interface with the machine's MAC, in a network namespace of its own, so
 // that neither its address nor its routes touch this host's.
 type wire struct {
-	ns   *namespace
-	link netlink.Link
-	mac  fact.MAC
-	dhcp net.PacketConn
-	http *http.Client
+	ns    *namespace
+	link  netlink.Link
+	mac   fact.MAC
+	dhcp  net.PacketConn
+	acked *dhcpv4.DHCPv4 // the last reply
+	http  *http.Client
 }
 
 const (
@@ -125,35 +126,54 @@ func (w *wire) close() {
 }
 
 // DHCP implements bootsim.Network. Replies are asked for as broadcasts, since the card has no address yet.
-func (w *wire) DHCP(f fact.Facts) (bootsim.Reply, error) {
+func (w *wire) DHCP(f fact.Facts) ([]bootsim.Reply, error) {
 	request, err := encodeFacts(&f)
 	if err != nil {
-		return bootsim.Reply{}, err
+		return nil, err
 	}
 	to := &net.UDPAddr{IP: net.IPv4bcast, Port: 67}
-	buf := make([]byte, 1500)
+	if f.BootServer {
+		to = &net.UDPAddr{IP: f.ServerID.AsSlice(), Port: 4011}
+		request.SetUnicast()
+	}
 	for range 3 {
 		if _, err := w.dhcp.WriteTo(request.ToBytes(), to); err != nil {
-			return bootsim.Reply{}, err
+			return nil, err
 		}
-		w.dhcp.SetReadDeadline(time.Now().Add(2 * time.Second))
-		for {
-			n, _, err := w.dhcp.ReadFrom(buf)
-			if err != nil {
-				break // a time-out: send again, as firmware does
+		if replies := w.replies(request, &f); len(replies) > 0 {
+			if replies[0].Message == fact.Ack && !f.BootServer {
+				return replies, w.ns.configure(w.link, w.acked)
 			}
-			p, err := dhcpv4.FromBytes(buf[:n])
-			if err != nil || p.TransactionID != request.TransactionID || p.OpCode != dhcpv4.OpcodeBootReply {
-				continue
-			}
-			r := decodeReply(p)
-			if r.Message == fact.Ack {
-				err = w.ns.configure(w.link, p)
-			}
-			return r, err
+			return replies, nil
 		}
 	}
-	return bootsim.Reply{}, errors.New("no answer")
+	return nil, errors.New("no answer")
+}
+
+// replies waits for what comes back: to a DISCOVER, all that comes in two seconds, unless an offer has an address and a boot file.
+// That is when firmware stops to wait for a proxy's.
+func (w *wire) replies(request *dhcpv4.DHCPv4, f *fact.Facts) []bootsim.Reply {
+	var replies []bootsim.Reply
+	var address, file bool
+	buf := make([]byte, 1500)
+	w.dhcp.SetReadDeadline(time.Now().Add(2 * time.Second))
+	for {
+		n, _, err := w.dhcp.ReadFrom(buf)
+		if err != nil {
+			return replies // a time-out: send again, as firmware does
+		}
+		p, err := dhcpv4.FromBytes(buf[:n])
+		if err != nil || p.TransactionID != request.TransactionID || p.OpCode != dhcpv4.OpcodeBootReply {
+			continue
+		}
+		w.acked = p
+		r := decodeReply(p)
+		replies = append(replies, r)
+		address, file = address || r.YIAddr.IsValid(), file || r.BootFile != ""
+		if f.Message != fact.Discover || address && file {
+			return replies
+		}
+	}
 }
 
 // encodeFacts makes the packet that says the facts.

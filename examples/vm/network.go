@@ -36,6 +36,19 @@ type Network struct {
 
 // NewNetwork makes a namespace whose bridge has an address. Close it after use.
 func NewNetwork(bridge netip.Prefix) (*Network, error) {
+	n, err := isolated()
+	if err != nil {
+		return nil, err
+	}
+	if err := n.bridge(bridge); err != nil {
+		n.Close()
+		return nil, fmt.Errorf("making a bridge: %w", err)
+	}
+	return n, nil
+}
+
+// isolated makes an empty namespace.
+func isolated() (*Network, error) {
 	dir, err := os.MkdirTemp("", "hostler-vm-")
 	if err != nil {
 		return nil, err
@@ -44,10 +57,7 @@ func NewNetwork(bridge netip.Prefix) (*Network, error) {
 	n.ctx, n.stop = context.WithCancel(context.Background())
 	unshared := make(chan error)
 	go n.live(unshared)
-	if err = <-unshared; err == nil {
-		err = n.bridge(bridge)
-	}
-	if err != nil {
+	if err := <-unshared; err != nil {
 		n.Close()
 		return nil, fmt.Errorf("making a network namespace (are you root?): %w", err)
 	}

@@ -37,8 +37,9 @@ func (m *Machine) program(file string) spec.LoaderKind {
 // Network carries a machine's requests to whoever answers them. An error is what the machine sees: silence, a
 // refusal, a broken transfer.
 type Network interface {
-	// DHCP sends one message; facts leave Ingress empty. A reply without a message type is silence.
-	DHCP(f fact.Facts) (Reply, error)
+	// DHCP sends one message and gives what came back; facts leave Ingress empty. A DISCOVER may have two offers, of the
+	// site's own DHCP server and of a proxy beside it. With BootServer, it is sent to the boot server's port of ServerID.
+	DHCP(f fact.Facts) ([]Reply, error)
 	// TFTP reads a file from a server. With probe it asks for the size and aborts.
 	TFTP(server netip.Addr, name string, probe bool) (File, error)
 	// HTTP gets a URL.
@@ -66,7 +67,7 @@ type File struct {
 type Row struct {
 	Traffic     string `json:"traffic"`
 	Description string `json:"description"`
-	Sender      string `json:"sender"` // "Client", "Server", or "-" for what the machine does by itself
+	Sender      string `json:"sender"` // "Client", "Server", "Site" (its own DHCP server), or "-" for what the machine does by itself
 }
 
 // Transcript is the whole conversation, and how it ended. The same machine on a snapshot in memory and on servers that

@@ -15,13 +15,13 @@ import (
 // web is a network that answers every machine with a script, and has files.
 type web map[string]string
 
-func (w web) DHCP(f fact.Facts) (Reply, error) {
+func (w web) DHCP(f fact.Facts) ([]Reply, error) {
 	m := fact.Offer
 	if f.Message == fact.Request {
 		m = fact.Ack
 	}
 	a := netip.MustParseAddr("10.0.0.1")
-	return Reply{Message: m, YIAddr: a, SIAddr: a, ServerID: a, BootFile: "http://h/boot/v1/bootscript?mac=x"}, nil
+	return []Reply{{Message: m, YIAddr: a, SIAddr: a, ServerID: a, BootFile: "http://h/boot/v1/bootscript?mac=x"}}, nil
 }
 
 func (w web) TFTP(netip.Addr, string, bool) (File, error) { return File{}, errNotFound }
@@ -185,18 +185,20 @@ type silent struct {
 	failing, err string
 }
 
-func (n silent) DHCP(f fact.Facts) (Reply, error) {
+func (n silent) DHCP(f fact.Facts) ([]Reply, error) {
 	if f.Message == n.message {
 		if n.nak {
-			return Reply{Message: fact.Nak}, nil
+			return []Reply{{Message: fact.Nak}}, nil
 		}
-		return Reply{}, errSilence
+		return nil, errSilence
 	}
-	r, err := n.Network.DHCP(f)
-	if n.reply != nil {
-		n.reply(&r)
+	rs, err := n.Network.DHCP(f)
+	for i := range rs {
+		if n.reply != nil {
+			n.reply(&rs[i])
+		}
 	}
-	return r, err
+	return rs, err
 }
 
 func (n silent) TFTP(a netip.Addr, name string, probe bool) (File, error) {

@@ -89,25 +89,37 @@ func exampleServer(s *render.Snapshot, p netip.Prefix, gateway netip.Addr) netip
 	return a
 }
 
-// DHCP asks the snapshot.
-func (m *Memory) DHCP(f fact.Facts) (Reply, error) {
+// DHCP asks the snapshot, and on a subnet whose addresses the site's own DHCP server gives, an example of such a server.
+func (m *Memory) DHCP(f fact.Facts) ([]Reply, error) {
 	f.Ingress, f.GIAddr = m.Ingress, m.GIAddr
+	if f.BootServer {
+		f.GIAddr = netip.Addr{} // relay agents have no part in a unicast request
+	}
 	c := m.Snapshot.Select(&f)
-	if m.Ignored = c.Ignore; c.Ignore != "" {
-		return Reply{}, errSilence
+	var replies []Reply
+	if c.Proxy && !f.BootServer {
+		replies = m.site(&f, &c)
 	}
-	var addr netip.Addr
-	if c.NeedsAddress(&f) {
-		addr = m.take(&c.Claim)
+	if !c.Proxy || f.Message == fact.Discover || f.BootServer { // else it is the other server's
+		m.Ignored = c.Ignore
 	}
-	a := m.Snapshot.Answer(&f, &c, addr)
-	if m.Ignored = a.Ignore; a.Ignore != "" {
-		return Reply{}, errSilence
+	if c.Ignore == "" {
+		var addr netip.Addr
+		if c.NeedsAddress(&f) {
+			addr = m.take(&c.Claim)
+		}
+		a := m.Snapshot.Answer(&f, &c, addr)
+		if m.Ignored = a.Ignore; a.Ignore == "" {
+			replies = append(replies, Reply{
+				Message: a.Message, YIAddr: a.YIAddr, SIAddr: a.SIAddr, ServerID: a.ServerID,
+				BootFile: m.Late(a.BootFile), Options: a.Options,
+			})
+		}
 	}
-	return Reply{
-		Message: a.Message, YIAddr: a.YIAddr, SIAddr: a.SIAddr, ServerID: a.ServerID,
-		BootFile: m.Late(a.BootFile), Options: a.Options,
-	}, nil
+	if len(replies) == 0 {
+		return nil, errSilence
+	}
+	return replies, nil
 }
 
 func (m *Memory) take(c *fact.Claim) netip.Addr {

@@ -91,29 +91,49 @@ func (w *walker) dora(f fact.Facts) string {
 		who = "iPXE"
 	}
 	w.client("DHCP Discover", "%s of %s asks for an address", who, f.MAC)
-	offer, err := w.net.DHCP(f)
-	if err != nil || offer.Message != fact.Offer {
+	offers, err := w.net.DHCP(f)
+	if err != nil || len(offers) == 0 {
 		return "no DHCP offer: no server answers this machine"
 	}
-	w.server("DHCP Offer", "%s", describe(offer))
+	offer, proxy := sortOffers(offers)
+	if offer == nil {
+		w.server("DHCP Offer", "%s", describe(*proxy))
+		return "no DHCP offer with an address: the site's own DHCP server does not answer this machine"
+	}
+	told := w.teller(offer, proxy)
+	told("DHCP Offer", offer)
+	if proxy != nil {
+		w.server("DHCP Offer", "%s", describe(*proxy))
+	}
+	if reason := w.take(f, offer, told); reason != "" || proxy == nil {
+		return reason
+	}
+	return w.takeProxy(f, proxy)
+}
+
+// take asks for the address that was offered.
+func (w *walker) take(f fact.Facts, offer *Reply, told func(string, *Reply)) string {
 	f.Message, f.Requested, f.ServerID = fact.Request, offer.YIAddr, offer.ServerID
 	w.client("DHCP Request", "takes %s from %s", f.Requested, f.ServerID)
-	ack, err := w.net.DHCP(f)
+	acks, err := w.net.DHCP(f)
 	switch {
-	case err != nil || ack.Message == 0:
+	case err != nil || len(acks) == 0:
 		return "no DHCP ACK: the server does not answer the request"
-	case ack.Message == fact.Nak:
+	case acks[0].Message == fact.Nak:
 		w.server("DHCP NAK", "refuses %s", f.Requested)
 		return fmt.Sprintf("the server refuses the address %s that it offered", f.Requested)
 	}
-	w.server("DHCP ACK", "%s", describe(ack))
-	w.lease = ack
+	told("DHCP ACK", &acks[0])
+	w.lease = acks[0]
 	return ""
 }
 
 // describe gives what matters of a DHCP reply for the boot.
 func describe(r Reply) string {
 	parts := []string{r.YIAddr.String()}
+	if !r.YIAddr.IsValid() {
+		parts[0] = "no address"
+	}
 	for _, o := range r.Options {
 		switch {
 		case o.Code == 12:
@@ -131,8 +151,12 @@ func describe(r Reply) string {
 	return strings.Join(parts, ", ")
 }
 
-func (w *walker) option(code uint8) ([]byte, bool) {
-	for _, o := range w.lease.Options {
+func (w *walker) option(code uint8) ([]byte, bool) { return w.lease.option(code) }
+
+func (w *walker) echoes(class string) bool { return w.lease.echoes(class) }
+
+func (r *Reply) option(code uint8) ([]byte, bool) {
+	for _, o := range r.Options {
 		if o.Code == code {
 			return o.Data, true
 		}
@@ -140,8 +164,8 @@ func (w *walker) option(code uint8) ([]byte, bool) {
 	return nil, false
 }
 
-func (w *walker) echoes(class string) bool {
-	b, _ := w.option(60)
+func (r *Reply) echoes(class string) bool {
+	b, _ := r.option(60)
 	return strings.HasPrefix(string(b), class)
 }
 

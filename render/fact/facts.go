@@ -64,6 +64,7 @@ type Facts struct {
 	Override    netip.Addr // what the relay agent wants to be called by the server: option 82.11 (RFC 5107)
 	RelayPort   bool       // the relay agent wants replies at the port that it sends from: option 82.19 (RFC 8357)
 	From        netip.Addr // source address; invalid when 0.0.0.0
+	BootServer  bool       // asked on port 4011, where PXE firmware asks a boot server beside the site's DHCP server
 	To          netip.Addr // the address of this host that it was sent to; invalid when it was sent to everybody
 	Ingress     Ingress
 }

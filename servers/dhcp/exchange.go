@@ -24,6 +24,7 @@ type exchange struct {
 	revision fact.Revision
 	result   fact.Result
 	detail   string
+	silent   bool        // no reply, and no refusal: the request was another server's
 	commit   *fact.Lease // must be durable before the reply leaves
 }
 
@@ -39,6 +40,9 @@ func (x *exchange) addressed(to netip.Addr) {
 
 // refuse records that the machine gets no answer, and why.
 func (x *exchange) refuse(why string) { x.result, x.detail = fact.Refused, why }
+
+// leave records that the request was another server's to answer, and why.
+func (x *exchange) leave(why string) { x.silent, x.detail = true, why }
 
 // request is the event of the request itself.
 func (x *exchange) request() fact.Event {
@@ -89,7 +93,7 @@ func (x *exchange) received(d *datagram) fact.Packet {
 	}
 	return fact.Packet{
 		Time: x.start, MAC: x.facts.MAC, Node: x.node, Proto: fact.ProtoDHCP,
-		From: d.peer, To: netip.AddrPortFrom(to, uint16(d.link.port)), Payload: d.buf[:d.n], Size: d.n,
+		From: d.peer, To: netip.AddrPortFrom(to, d.link.portOf(d.boot)), Payload: d.buf[:d.n], Size: d.n,
 	}
 }
 

@@ -25,16 +25,29 @@ type attachment struct {
 	udp     *net.UDPConn
 	ingress atomic.Pointer[fact.Ingress]
 
-	mu     sync.Mutex
-	raw    *packet.Conn // sends to machines without an address; nil when it cannot
-	rawErr error
-	told   bool // the log has rawErr
+	mu      sync.Mutex
+	raw     *packet.Conn // sends to machines without an address; nil when it cannot
+	rawErr  error
+	told    bool         // the log has rawErr
+	boot    *net.UDPConn // of the boot server's port; nil while no subnet needs it, or it cannot be had
+	bootErr error
 }
 
 // attach opens the sockets of an interface. The UDP socket is bound to the interface and shares its port with nobody:
 // without SO_REUSEADDR and SO_REUSEPORT the kernel refuses a second server, which would otherwise
 // take turns with the first one at answering.
 func attach(ifi net.Interface, port int) (*attachment, error) {
+	conn, err := listen(ifi, port)
+	if err != nil {
+		return nil, err
+	}
+	a := &attachment{ifi: ifi, port: port, udp: conn}
+	a.raw, a.rawErr = rawSocket(ifi)
+	return a, nil
+}
+
+// listen opens a UDP socket on an interface.
+func listen(ifi net.Interface, port int) (*net.UDPConn, error) {
 	lc := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
 		var err error
 		if cerr := c.Control(func(fd uintptr) {
@@ -58,9 +71,7 @@ func attach(ifi net.Interface, port int) (*attachment, error) {
 	case err != nil:
 		return nil, fmt.Errorf("listening on %s: udp port %d: %w", ifi.Name, port, err)
 	}
-	a := &attachment{ifi: ifi, port: port, udp: conn.(*net.UDPConn)}
-	a.raw, a.rawErr = rawSocket(ifi)
-	return a, nil
+	return conn.(*net.UDPConn), nil
 }
 
 const receiveBuffer = 4 << 20
@@ -79,6 +90,7 @@ func rawSocket(ifi net.Interface) (*packet.Conn, error) {
 
 func (a *attachment) close() {
 	a.udp.Close()
+	a.closeBoot()
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.raw != nil {
@@ -113,12 +125,12 @@ func (a *attachment) noUnicast(err error) (news bool) {
 }
 
 // send sends by the kernel's routes, from the given address: a machine may only accept replies from its server.
-func (a *attachment) send(src netip.Addr, to netip.AddrPort, payload []byte) error {
+func (a *attachment) send(conn *net.UDPConn, src netip.Addr, to netip.AddrPort, payload []byte) error {
 	var oob []byte
 	if src.IsValid() {
 		oob = (&ipv4.ControlMessage{Src: ip(src), IfIndex: a.ifi.Index}).Marshal()
 	}
-	_, _, err := a.udp.WriteMsgUDPAddrPort(payload, oob, to)
+	_, _, err := conn.WriteMsgUDPAddrPort(payload, oob, to)
 	return err
 }
 
@@ -130,8 +142,12 @@ func (a *attachment) state() InterfaceState {
 	if a.rawErr != nil {
 		s.Broadcasting = a.rawErr.Error()
 	}
-	if len(s.Addresses) == 0 {
+	s.BootServer = a.boot != nil
+	switch {
+	case len(s.Addresses) == 0:
 		s.Problem = "the interface has no IPv4 address"
+	case a.bootErr != nil:
+		s.Problem = "UEFI machines find no boot file: " + a.bootErr.Error()
 	}
 	return s
 }

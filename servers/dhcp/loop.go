@@ -28,6 +28,7 @@ type datagram struct {
 	peer netip.AddrPort
 	to   netip.Addr
 	link *attachment
+	boot bool // came in on the boot server's port
 }
 
 // worker answers the requests of some machines, one after another, so that each machine's requests, replies and events keep
@@ -47,12 +48,13 @@ type outgoing struct {
 
 // read hands an interface's datagrams to the workers until its socket is closed. The socket is bound to the interface, so the control
 // message only tells whether a datagram was sent to us or to everybody.
-func (s *Server) read(a *attachment) {
+func (s *Server) read(a *attachment, conn *net.UDPConn, boot bool) {
 	for {
 		d := s.buffers.Get().(*datagram)
 		var n int
 		var err error
-		d.n, n, _, d.peer, err = a.udp.ReadMsgUDPAddrPort(d.buf[:], d.oob[:])
+		d.boot = boot
+		d.n, n, _, d.peer, err = conn.ReadMsgUDPAddrPort(d.buf[:], d.oob[:])
 		switch {
 		case errors.Is(err, net.ErrClosed), errors.Is(err, os.ErrDeadlineExceeded):
 			return
@@ -111,6 +113,7 @@ func (s *Server) handleDatagram(w worker, d *datagram) {
 	if err == nil {
 		x.facts, err = factsOf(req, *d.link.ingress.Load())
 		x.addressed(d.to)
+		x.facts.BootServer = d.boot
 	}
 	if err != nil {
 		s.report.unreadable(x.start, d.peer.Addr(), d.link.ifi.Name, err)
@@ -143,7 +146,7 @@ func (s *Server) traverse(x *exchange, req *dhcpv4.DHCPv4) *dhcpv4.DHCPv4 {
 	switch {
 	case resp != nil && resp.MessageType() == dhcpv4.MessageTypeNone && x.facts.Message != fact.BOOTP:
 		resp = nil // a RELEASE or DECLINE that no plugin took away: neither has a reply
-	case resp == nil && x.result == fact.OK && x.facts.Message != fact.Release:
+	case resp == nil && x.result == fact.OK && x.facts.Message != fact.Release && !x.silent:
 		x.refuse("dropped by another plugin")
 	case resp != nil && x.commit != nil && addrOf(resp.YourIPAddr) != x.commit.Addr:
 		x.result, x.detail = fact.Failed, fmt.Sprintf("another plugin changed the address from %s to %s", x.commit.Addr, resp.YourIPAddr)

@@ -146,7 +146,8 @@ type rawClient struct {
 	server netip.Addr // source address of the last reply
 	to     netip.Addr // and its destination
 	toHW   net.HardwareAddr
-	length int // of its payload
+	length int    // of its payload
+	port   uint16 // that it left from
 }
 
 // raw opens a raw client on the client's end of the wire.
@@ -229,7 +230,7 @@ func (c *rawClient) parse(b []byte, port uint16) *dhcpv4.DHCPv4 {
 		return nil
 	}
 	c.toHW, c.server, c.to = net.HardwareAddr(append([]byte(nil), b[:6]...)), addrOf(h[12:16]), addrOf(h[16:20])
-	c.length = n - 8
+	c.length, c.port = n-8, binary.BigEndian.Uint16(h[20:])
 	return p
 }
 

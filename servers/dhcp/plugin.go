@@ -27,6 +27,7 @@ func Plugin(name string, cfg Config) *plugins.Plugin {
 type responder struct {
 	cfg      Config
 	inFlight beside
+	met      acquaintances
 	report   *report
 }
 
@@ -114,6 +115,9 @@ func (r *responder) answer(x *exchange, req, resp *dhcpv4.DHCPv4) bool {
 	}
 	choice := snap.Select(&x.facts)
 	x.node, x.subnet, x.revision, x.server = choice.Node, choice.Subnet, rev, choice.Server
+	if choice.Proxy {
+		return r.answerProxy(x, req, resp, snap, &choice)
+	}
 	if choice.Ignore != "" {
 		x.refuse(choice.Ignore)
 		return false
@@ -130,6 +134,25 @@ func (r *responder) answer(x *exchange, req, resp *dhcpv4.DHCPv4) bool {
 	fill(resp, req, &x.facts, &a, r.bootFile(a.BootFile, choice.Server))
 	if a.Message == fact.Ack && x.facts.Message == fact.Request || a.Message == fact.BOOTP {
 		x.commit = r.binding(x, lease, &choice)
+	}
+	return true
+}
+
+// answerProxy answers beside the site's own DHCP server, whose business addresses are.
+func (r *responder) answerProxy(x *exchange, req, resp *dhcpv4.DHCPv4, snap *render.Snapshot, c *render.Choice) bool {
+	r.met.learn(&x.facts, c, snap)
+	if c.Ignore != "" {
+		x.leave(c.Ignore)
+		return false
+	}
+	a := snap.Answer(&x.facts, c, netip.Addr{})
+	if a.Ignore != "" {
+		x.refuse(a.Ignore)
+		return false
+	}
+	fill(resp, req, &x.facts, &a, r.bootFile(a.BootFile, c.Server))
+	if x.facts.GIAddr.IsValid() {
+		resp.SetBroadcast() // yiaddr is zero: the relay agent has no address to send to
 	}
 	return true
 }

@@ -22,6 +22,8 @@ func routeOf(x *exchange, resp *dhcpv4.DHCPv4, port int) route {
 	broadcast := route{to: client(broadcastAddr)}
 	yiaddr := addrOf(resp.YourIPAddr)
 	switch f := &x.facts; {
+	case f.BootServer && f.From.IsValid():
+		return route{to: x.peer} // PXE 2.1 section 2.2.1: to the port that the client asked from
 	case f.Message == fact.Inform && f.CIAddr.IsValid(): // RFC 2131 section 4.3.5: to the client, however the request came
 		return route{to: client(f.CIAddr)}
 	case f.Message == fact.Inform && !f.GIAddr.IsValid() && f.From.IsValid(): // some clients leave ciaddr empty
@@ -76,7 +78,13 @@ func (s *Server) deliver(x *exchange, resp *dhcpv4.DHCPv4, payload []byte) error
 		}
 		r.to = netip.AddrPortFrom(broadcastAddr, r.to.Port())
 	}
-	if err := a.send(src, r.to, payload); err != nil {
+	conn := a.udp
+	if x.facts.BootServer {
+		if conn = a.bootConn(); conn == nil {
+			return fmt.Errorf("sending to %s on %s: the boot server's port was closed", r.to, a.ifi.Name)
+		}
+	}
+	if err := a.send(conn, src, r.to, payload); err != nil {
 		return fmt.Errorf("sending to %s on %s: %w", r.to, a.ifi.Name, err)
 	}
 	s.sent(x, src, r.to, payload)
@@ -87,6 +95,6 @@ func (s *Server) deliver(x *exchange, resp *dhcpv4.DHCPv4, payload []byte) error
 func (s *Server) sent(x *exchange, src netip.Addr, to netip.AddrPort, payload []byte) {
 	s.cfg.Packet(fact.Packet{
 		Time: s.cfg.Now(), MAC: x.facts.MAC, Node: x.node, Proto: fact.ProtoDHCP, Sent: true,
-		From: netip.AddrPortFrom(src, uint16(x.link.port)), To: to, Payload: payload, Size: len(payload),
+		From: netip.AddrPortFrom(src, x.link.portOf(x.facts.BootServer)), To: to, Payload: payload, Size: len(payload),
 	})
 }

@@ -40,6 +40,8 @@ type Config struct {
 	Log     *slog.Logger
 	Now     func() time.Time
 	Port    int // 67 when 0; clients listen on the next one
+
+	BootPort int // 4011 when 0: where machines ask a boot server beside the site's own DHCP server
 }
 
 func (c Config) withDefaults() Config {
@@ -57,6 +59,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Port == 0 {
 		c.Port = 67
+	}
+	if c.BootPort == 0 {
+		c.BootPort = 4011
 	}
 	return c
 }
@@ -118,12 +123,12 @@ func (s *Server) Serve(ctx context.Context) error {
 		workers.Go(func() { s.work(w) })
 	}
 	for _, a := range s.attachments() {
-		readers.Go(func() { s.read(a) })
+		readers.Go(func() { s.read(a, a.udp, false) })
 	}
 	s.watch(ctx, &readers)
 
 	for _, a := range s.attachments() {
-		_ = a.udp.SetReadDeadline(time.Unix(1, 0)) // readers stop; replies can still be sent
+		a.stopReading()
 	}
 	readers.Wait()
 	s.cfg.Log.Info("dhcp: stopping")
@@ -205,6 +210,7 @@ type InterfaceState struct {
 	Name         string         `json:"name"`
 	Listening    bool           `json:"listening"`
 	Problem      string         `json:"problem,omitempty"`
+	BootServer   bool           `json:"boot_server,omitempty"`  // listening on port 4011, for subnets with dhcp = "proxy"
 	Broadcasting string         `json:"broadcasting,omitempty"` // why replies to machines without an address are broadcast
 	Addresses    []netip.Prefix `json:"addresses"`
 }

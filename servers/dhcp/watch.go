@@ -50,10 +50,16 @@ func (s *Server) watch(ctx context.Context, wg *sync.WaitGroup) {
 	}
 	tick := time.NewTicker(lookAgain)
 	defer tick.Stop()
+	revisions := time.NewTicker(lookAtRevision)
+	defer revisions.Stop()
+	s.watchBoot(wg, true)
 	for {
 		select {
 		case <-ctx.Done():
 			return
+		case <-revisions.C:
+			s.watchBoot(wg, false)
+			continue
 		case <-changed:
 		case <-tick.C:
 		}
@@ -64,9 +70,10 @@ func (s *Server) watch(ctx context.Context, wg *sync.WaitGroup) {
 			}
 			if a != nil {
 				s.cfg.Log.Info("dhcp: serving an interface", "interface", name, "address", a.ingress.Load().Prefixes)
-				wg.Go(func() { s.read(a) })
+				wg.Go(func() { s.read(a, a.udp, false) })
 			}
 		}
+		s.watchBoot(wg, true)
 	}
 }
 

@@ -3,8 +3,17 @@ STATICCHECK = go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 # Packages below testdata are not part of "./...".
 ALL = ./... ./testdata/suite
 
+OUT = bin
+
 build: ## one static binary, bin/hostler
-	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/hostler ./cmd/hostler
+	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o $(OUT)/hostler ./cmd/hostler
+
+deb: build ## a Debian package, bin/hostler.deb; with GOARCH=arm64 for that architecture
+	examples/debian/build.sh $(OUT)/hostler $(VERSION) $(OUT)/hostler.deb $$(go env GOARCH)
+
+image: build ## a container image, localhost/hostler
+	examples/container/context.sh $(OUT)/hostler $(OUT)/image
+	buildah build --file examples/container/Containerfile --tag hostler $(OUT)/image
 
 install: ## what the tests need: Debian packages, a kernel to boot; nothing when all is there
 	testdata/lab/install.sh test
@@ -25,4 +34,4 @@ demo: build ## a commit boots two real machines, one with BIOS and one with UEFI
 	go build -o bin/demo ./examples/demo
 	@bin/demo
 
-.PHONY: build install lint test fuzz demo
+.PHONY: build deb image install lint test fuzz demo

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the lab and the tests need from Debian, and prepares the guest that the lab's machines boot: Debian's
 # cloud kernel, and an initrd of busybox and the init script beside this file. For the tests, also the guest for 64-bit ARM, and the
-# loaders that are not part of hostler. Does nothing when all is there.
+# loaders that are not part of hostler, and a clean Debian to install the package in. Does nothing when all is there.
 # usage: install.sh demo|test
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
@@ -11,7 +11,7 @@ umask 022 # machines read the guest through a server that may run as another use
 packages=(qemu-system-x86 ipxe-qemu ovmf busybox-static cpio xz-utils iproute2 git)
 if [ "${1:?demo or test}" = test ]; then
 	packages+=(gcc libc6-dev pxelinux syslinux-common dnsmasq-base isc-dhcp-client udhcpc tftp-hpa curl openssh-server systemd
-		qemu-system-arm qemu-efi-aarch64 tshark)
+		qemu-system-arm qemu-efi-aarch64 tshark debootstrap systemd-container buildah libcap2-bin)
 fi
 
 sudo=()
@@ -123,4 +123,18 @@ if [ "$1" = test ] && [ ! -x "$cache/promtool" ]; then
 	fetch "$work/prometheus" prometheus
 	mv "$work/prometheus/usr/bin/promtool" "$cache/promtool.new"
 	mv "$cache/promtool.new" "$cache/promtool"
+fi
+
+if [ "$1" = test ]; then
+	suite=$(. /etc/os-release && echo "$VERSION_CODENAME")
+	debian=$cache/debian-$suite
+	if [ ! -e "$debian" ]; then
+		echo "preparing a clean Debian in $debian"
+		mirror=$(apt-get indextargets --format '$(RELEASE) $(REPO_URI)' | awk -v suite="$suite" '$1 == suite {print $2; exit}')
+		"${sudo[@]}" debootstrap --variant=minbase --include=systemd,systemd-sysv,iproute2,udhcpc "$suite" "$work/debian" "$mirror" >"$work/log" ||
+			{ tail "$work/log" >&2; exit 1; }
+		"${sudo[@]}" rm -rf "$work"/debian/var/{cache/apt,lib/apt/lists}/*
+		place "$work/debian" "$debian"
+	fi
+	ln -sfn "debian-$suite" "$cache/debian"
 fi

@@ -216,7 +216,7 @@ func (r *Reconciler) since(ctx context.Context, rev fact.Revision) (source.Log, 
 
 // evaluate makes the fleet of a candidate's text.
 func (r *Reconciler) evaluate(ctx context.Context, cand *candidate) *failure {
-	files := newReading(cand.tree)
+	files := newReading(cand.tree, r.reading)
 	fleet, ds, err := r.c.Evaluate(ctx, spec.Input{Files: files, Vars: r.c.Vars})
 	switch {
 	case files.stale != nil:
@@ -226,6 +226,7 @@ func (r *Reconciler) evaluate(ctx context.Context, cand *candidate) *failure {
 	case ds.HasErrors():
 		return &failure{reason: stage(ds), permanent: true, diags: ds}
 	}
+	files.before, r.reading = nil, files
 	cand.Fleet, cand.record.Files, cand.warnings = fleet, files.files, ds
 	return nil
 }

@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/gob"
@@ -42,30 +43,72 @@ func (l Limits) orDefaults() Limits {
 // WorkerArg is the first argument that makes the program call WorkerMain.
 const WorkerArg = "spec-worker"
 
-// InChild evaluates in a child process of this program. The parser overflows the stack on deep nesting, which no recover catches,
-// and expressions can run for hours; neither may end the server.
+// InChild evaluates in a child process of this program, each time in a new one. The parser overflows the stack on deep nesting,
+// which no recover catches, and expressions can run for hours; neither may end the server.
 func InChild(l Limits) Evaluate {
-	l = l.orDefaults()
 	return func(ctx context.Context, in spec.Input) (*spec.Fleet, spec.Diagnostics, error) {
-		wall, cancel := context.WithTimeout(ctx, l.Wall)
-		defer cancel()
-		c, err := startChild(wall)
-		if err != nil {
-			return nil, nil, fmt.Errorf("starting the evaluation: %w", err)
-		}
-		res, talkErr := c.talk(in, l)
-		waitErr := c.stop(talkErr == nil)
-		switch {
-		case ctx.Err() != nil:
-			return nil, nil, ctx.Err()
-		case talkErr == nil:
-			return res.Fleet, res.Diags, nil
-		case wall.Err() != nil:
-			return nil, stopped(fmt.Sprintf("It took longer than %s.", l.Wall)), nil
-		default:
-			return nil, stopped(cause(c.stderr.String(), waitErr)), nil
+		w := &warmChild{limits: l.orDefaults()}
+		defer w.end()
+		return w.evaluate(ctx, in)
+	}
+}
+
+// warmChild evaluates like InChild, but keeps the child: it remembers the last good spec, and evaluates and sends only what
+// differs. Where that child does not come to a result, a new one decides, so that no text is judged by what came before it.
+// It belongs to one goroutine.
+type warmChild struct {
+	limits Limits
+	child  *child
+}
+
+func (w *warmChild) evaluate(ctx context.Context, in spec.Input) (*spec.Fleet, spec.Diagnostics, error) {
+	if w.child != nil {
+		if res, why := w.ask(ctx, in); why == "" || ctx.Err() != nil {
+			return res.Fleet, res.Diags, ctx.Err()
 		}
 	}
+	var err error
+	if w.child, err = startChild(w.limits); err != nil {
+		w.child = nil
+		return nil, nil, fmt.Errorf("starting the evaluation: %w", err)
+	}
+	res, why := w.ask(ctx, in)
+	switch {
+	case ctx.Err() != nil:
+		return nil, nil, ctx.Err()
+	case why != "":
+		return nil, stopped(why), nil
+	}
+	return res.Fleet, res.Diags, nil
+}
+
+// ask has the child evaluate, and ends it when it is of no more use. why is a sentence when there is no result.
+func (w *warmChild) ask(ctx context.Context, in spec.Input) (res result, why string) {
+	wall, cancel := context.WithTimeout(ctx, w.limits.Wall)
+	defer cancel()
+	c := w.child
+	res, err := c.talk(wall, in)
+	if err == nil && !res.Last {
+		return res, ""
+	}
+	waitErr := w.end()
+	switch {
+	case err == nil:
+		return res, ""
+	case wall.Err() != nil:
+		return result{}, fmt.Sprintf("It took longer than %s.", w.limits.Wall)
+	}
+	return result{}, cause(c.stderr.String(), waitErr)
+}
+
+// end ends the child, if there is one, and waits for it.
+func (w *warmChild) end() error {
+	if w.child == nil {
+		return nil
+	}
+	c := w.child
+	w.child = nil
+	return c.stop()
 }
 
 // codeStopped is the code of the diagnostic that stopped gives.
@@ -97,17 +140,20 @@ func cause(stderr string, waitErr error) string {
 	return fmt.Sprintf("The evaluation ended without a result (%v).", waitErr)
 }
 
-// child is a running evaluation.
+// child is a process that evaluates.
 type child struct {
 	cmd    *exec.Cmd
 	in     io.WriteCloser
 	out    io.ReadCloser
+	enc    *gob.Encoder
+	dec    *gob.Decoder
 	stderr *head
+	nodes  []spec.Node       // of the last fleet that it sent
+	sent   map[string]string // keys of the files that it was sent for the last spec
 }
 
-func startChild(ctx context.Context) (*child, error) {
-	c := &child{stderr: &head{limit: 16 << 10}}
-	c.cmd = exec.CommandContext(ctx, "/proc/self/exe", WorkerArg)
+func startChild(l Limits) (*child, error) {
+	c := &child{stderr: &head{limit: 16 << 10}, cmd: exec.Command("/proc/self/exe", WorkerArg), sent: map[string]string{}}
 	c.cmd.Args[0] = os.Args[0]               // under the name that this program was called by
 	c.cmd.Env = []string{"GOTRACEBACK=none"} // no secret of ours reaches it
 	c.cmd.Dir = "/"
@@ -120,37 +166,78 @@ func startChild(ctx context.Context) (*child, error) {
 	if c.out, err = c.cmd.StdoutPipe(); err != nil {
 		return nil, err
 	}
-	return c, c.cmd.Start()
+	c.enc, c.dec = gob.NewEncoder(c.in), gob.NewDecoder(bufio.NewReaderSize(c.out, 64<<10))
+	if err := c.cmd.Start(); err != nil {
+		return nil, err
+	}
+	_ = c.enc.Encode(l) // a child that is gone already is noticed when it is asked
+	return c, nil
 }
 
-// talk sends the input, and answers the child's questions for files until it has a result.
-func (c *child) talk(in spec.Input, l Limits) (result, error) {
-	enc, dec := gob.NewEncoder(c.in), gob.NewDecoder(c.out)
-	if err := enc.Encode(request{Vars: in.Vars, Limits: l}); err != nil {
+// talk sends the input, and answers the child's questions for files until it has a result. When ctx ends, the child is killed.
+func (c *child) talk(ctx context.Context, in spec.Input) (result, error) {
+	stop := context.AfterFunc(ctx, func() { _ = c.cmd.Process.Kill() })
+	defer stop()
+	if err := c.enc.Encode(request{Vars: in.Vars}); err != nil {
 		return result{}, err
 	}
+	var fresh []spec.Node
+	sent := map[string]string{}
 	for {
 		var m message
-		if err := dec.Decode(&m); err != nil {
+		if err := c.dec.Decode(&m); err != nil {
 			return result{}, err
 		}
-		if m.Result != nil {
-			return *m.Result, nil
-		}
-		if err := enc.Encode(answer(in.Files, m.Open)); err != nil {
-			return result{}, err
+		switch {
+		case m.Result != nil:
+			c.sent = sent
+			return *m.Result, c.take(m.Result, fresh)
+		case m.Nodes != nil:
+			fresh = append(fresh, m.Nodes...)
+		default:
+			if err := c.enc.Encode(c.answer(in.Files, m.Open, sent)); err != nil {
+				return result{}, err
+			}
 		}
 	}
 }
 
-// stop ends the child and waits for it.
-func (c *child) stop(done bool) error {
-	c.in.Close()
-	if !done {
-		// A child that died closed its end of the pipe; give the kernel's verdict precedence over ours.
-		timer := time.AfterFunc(time.Second, func() { _ = c.cmd.Process.Kill() })
-		defer timer.Stop()
+// take puts the nodes of a fleet together: new ones, and those of the last fleet. When all are of that, it is the same slice.
+func (c *child) take(res *result, fresh []spec.Node) error {
+	if res.Fleet == nil {
+		return nil
 	}
+	nodes, err := join(c.nodes, fresh, res.Runs)
+	res.Fleet.Nodes, c.nodes = nodes, nodes
+	return err
+}
+
+// answer reads a file or folder for the child, unless it has the file; sent are those of this spec.
+func (c *child) answer(files fs.FS, name string, sent map[string]string) reply {
+	key := ""
+	if r, ok := files.(*reading); ok {
+		key = r.key(name)
+	}
+	if key != "" && c.sent[name] == key {
+		if f, err := files.Open(name); err == nil { // it is kept with the revision all the same
+			f.Close()
+			sent[name] = key
+			return reply{Same: true}
+		}
+	}
+	r := answer(files, name)
+	if r.Keep = key != "" && r.Err == "" && !r.Dir; r.Keep {
+		sent[name] = key
+	}
+	return r
+}
+
+// stop ends the child and waits for it. One that is still at work did not do what it was asked.
+func (c *child) stop() error {
+	c.in.Close()
+	// A child that died closed its end of the pipe; give the kernel's verdict precedence over ours.
+	timer := time.AfterFunc(time.Second, func() { _ = c.cmd.Process.Kill() })
+	defer timer.Stop()
 	return c.cmd.Wait()
 }
 

@@ -52,7 +52,7 @@ func Load(ctx context.Context, location, revision string, vars map[string]string
 }
 
 func loadTree(ctx context.Context, tree *source.Tree, vars map[string]string) (*Loaded, spec.Diagnostics, error) {
-	files := newReading(tree)
+	files := newReading(tree, nil)
 	l := &Loaded{Commit: tree.Commit, Files: files.files}
 	var err error
 	if l.Fleet, l.Diagnostics, err = InChild(Limits{})(ctx, spec.Input{Files: files, Vars: vars}); err != nil || l.Diagnostics.HasErrors() {

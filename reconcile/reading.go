@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"path"
+	"strings"
 	"time"
 
 	"hostler/reconcile/source"
@@ -21,17 +22,49 @@ const (
 // reading is a tree as the evaluation sees it. It keeps what was read, for messages and for the persisted revision, and notes
 // when the source changed underneath, because the evaluation only turns that into a diagnostic.
 type reading struct {
-	tree  fs.FS
-	files map[string][]byte
-	total int
-	stale error
+	tree   fs.FS
+	files  map[string][]byte
+	total  int
+	stale  error
+	before *reading // of the revision before; nil: there is none
 }
 
-func newReading(tree fs.FS) *reading { return &reading{tree: tree, files: map[string][]byte{}} }
+func newReading(tree fs.FS, before *reading) *reading {
+	return &reading{tree: tree, files: map[string][]byte{}, before: before}
+}
+
+// key names the content of a file: equal keys are equal content. Empty: nothing names it. Only git does, not the times of a file.
+func (r *reading) key(name string) string {
+	t, ok := r.tree.(*source.Tree)
+	if !ok {
+		return ""
+	}
+	if f, ok := t.File(name); ok && strings.HasPrefix(f.Key, "git:") && f.Problem == "" {
+		return f.Key
+	}
+	return ""
+}
+
+// known gives a file of the revision before, if it is the same.
+func (r *reading) known(name string) ([]byte, bool) {
+	if r.before == nil || r.key(name) == "" || r.key(name) != r.before.key(name) {
+		return nil, false
+	}
+	b, ok := r.before.files[name]
+	return b, ok
+}
 
 // Open implements fs.FS.
 func (r *reading) Open(name string) (fs.File, error) {
 	if b, ok := r.files[name]; ok {
+		return newMemFile(name, b), nil
+	}
+	if b, ok := r.known(name); ok {
+		if r.total+len(b) > maxSpecTotal {
+			return nil, errTotal(name)
+		}
+		r.total += len(b)
+		r.files[name] = b
 		return newMemFile(name, b), nil
 	}
 	f, err := r.tree.Open(name)
@@ -54,11 +87,15 @@ func (r *reading) Open(name string) (fs.File, error) {
 	case len(b) > maxSpecFile:
 		return nil, &fs.PathError{Op: "read", Path: name, Err: fmt.Errorf("is larger than %d MiB", maxSpecFile>>20)}
 	case r.total+len(b) > maxSpecTotal:
-		return nil, &fs.PathError{Op: "read", Path: name, Err: fmt.Errorf("the spec reads more than %d MiB in all", maxSpecTotal>>20)}
+		return nil, errTotal(name)
 	}
 	r.total += len(b)
 	r.files[name] = b
 	return newMemFile(name, b), nil
+}
+
+func errTotal(name string) error {
+	return &fs.PathError{Op: "read", Path: name, Err: fmt.Errorf("the spec reads more than %d MiB in all", maxSpecTotal>>20)}
 }
 
 func (r *reading) note(err error) error {

@@ -45,7 +45,7 @@ type Config struct {
 	Sync        Sync          // empty: Auto
 	AllowRewind bool          // apply a revision that does not contain the applied one
 	Vars        map[string]string
-	Evaluate    Evaluate // nil: InChild with Limits
+	Evaluate    Evaluate // nil: in a child process with Limits, which is kept
 	Limits      Limits
 	// Assignments gives the facts from outside the spec; nil: none.
 	Assignments func(context.Context) (render.Assignments, error)
@@ -81,7 +81,10 @@ type Reconciler struct {
 	status  Status
 	history *history
 
-	last attempt // belongs to the goroutine in Run
+	// These belong to the goroutine in Run.
+	last    attempt
+	warm    *warmChild
+	reading *reading // of the last revision that was evaluated without a mistake
 }
 
 // held is every snapshot that can be asked for, the current one first. Immutable.
@@ -114,6 +117,10 @@ func New(c Config) (*Reconciler, error) {
 	}
 	r.observer = newObserver(r.blobs, c.Now)
 	r.observer.roots, r.observer.trust = c.StoreRoots, c.Trust
+	r.warm = &warmChild{limits: c.Limits.orDefaults()}
+	if r.c.Evaluate == nil {
+		r.c.Evaluate = r.warm.evaluate
+	}
 	r.held.Store(&held{})
 	r.status = Status{Source: c.Source.String(), Kind: c.Source.Kind(), Sync: c.Sync}
 	r.status.set(c.Now(), Condition{Type: Ready, Reason: NothingServed, Message: "no revision was applied yet"},
@@ -140,9 +147,6 @@ func (c Config) orDefaults() Config {
 	}
 	if c.Sync == "" {
 		c.Sync = Auto
-	}
-	if c.Evaluate == nil {
-		c.Evaluate = InChild(c.Limits)
 	}
 	if c.Now == nil {
 		c.Now = time.Now

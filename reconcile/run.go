@@ -34,6 +34,7 @@ func (r *Reconciler) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	defer close(r.ended)
+	defer func() { _ = r.warm.end() }() // it has nothing to say any more
 	wg.Go(func() { r.watch(ctx) })
 	r.tidy() // what a crash left
 	poll := time.NewTimer(0)

@@ -8,8 +8,10 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"os/signal"
 	"path"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -17,19 +19,22 @@ import (
 	"hostler/spec"
 )
 
-// The conversation with a child is two gob streams: a request, then the child's questions and our replies, then its
-// result. Files are sent when they are asked for, so a large repository with a small spec costs little.
+// The conversation with a child is two gob streams: the limits; then, for each evaluation, a request, the child's questions and our
+// replies, the nodes that are new, and the result. Files are sent when they are asked for, so a large repository with a small spec
+// costs little; what was sent and is the same is not sent again.
 type (
 	request struct {
-		Vars   map[string]string
-		Limits Limits
+		Vars map[string]string
 	}
 	message struct {
-		Open   string // a file or folder that the child wants
+		Open   string      // a file or folder that the child wants
+		Nodes  []spec.Node // new ones, a part of them
 		Result *result
 	}
 	reply struct {
 		Data    []byte
+		Keep    bool // the data may be asked for again
+		Same    bool // it is what was kept
 		Dir     bool
 		Entries []dirEntry
 		Err     string
@@ -40,31 +45,73 @@ type (
 		Dir  bool
 	}
 	result struct {
-		Fleet *spec.Fleet
+		Fleet *spec.Fleet // without nodes
+		Runs  []run       // its nodes
 		Diags spec.Diagnostics
+		Last  bool // the child has used up its processor time, and ends
 	}
 )
 
-// WorkerMain is the child's main: it evaluates one spec and ends. It gives the exit status.
+// lifetime is after how many evaluations at the limit of processor time a child ends: the kernel's limit is for its whole life.
+const lifetime = 20
+
+// sendNodes is how many nodes are sent together, so that they are read while the next are written.
+const sendNodes = 2000
+
+// WorkerMain is the child's main: it evaluates specs until its input ends. It gives the exit status.
 func WorkerMain(stdin io.Reader, stdout io.Writer) int {
-	out := bufio.NewWriter(stdout)
+	out := bufio.NewWriterSize(stdout, 64<<10)
 	w := &worker{dec: gob.NewDecoder(bufio.NewReader(stdin)), enc: gob.NewEncoder(out), out: out}
-	var req request
-	if err := w.dec.Decode(&req); err != nil {
+	var l Limits
+	if w.dec.Decode(&l) != nil || restrain(l) != nil {
 		return 1
 	}
-	if err := restrain(req.Limits); err != nil {
-		return 1
+	for {
+		var req request
+		switch err := w.dec.Decode(&req); {
+		case err == io.EOF:
+			return 0
+		case err != nil:
+			return 1
+		}
+		last, err := allow(l.CPU)
+		if err != nil || w.evaluate(req, last) != nil {
+			return 1
+		}
+		if last {
+			return 0
+		}
 	}
-	f, ds := spec.Parse(spec.Input{Files: w, Vars: req.Vars})
-	if err := w.send(message{Result: &result{f, ds}}); err != nil {
-		return 1
+}
+
+// evaluate makes one fleet, and sends what of it the parent does not have.
+func (w *worker) evaluate(req request, last bool) error {
+	w.used = map[string][]byte{}
+	f, ds := w.evaluator.Parse(spec.Input{Files: w, Vars: req.Vars})
+	w.kept = w.used
+	res := result{Diags: ds, Last: last}
+	if f != nil {
+		without := *f
+		without.Nodes = nil
+		res.Fleet, res.Runs = &without, diffNodes(w.nodes, f.Nodes)
+		w.nodes = f.Nodes
+		at := 0
+		for _, r := range res.Runs {
+			if r.From < 0 {
+				for part := range slices.Chunk(f.Nodes[at:at+r.Count], sendNodes) {
+					if err := w.enc.Encode(message{Nodes: part}); err != nil {
+						return err
+					}
+				}
+			}
+			at += r.Count
+		}
 	}
-	return 0
+	return w.send(message{Result: &res})
 }
 
 // restrain sets the limits of this process. Memory is limited as data, not as address space: the Go runtime
-// reserves far more addresses than it uses. Soft and hard processor limits are equal, because the runtime ignores SIGXCPU.
+// reserves far more addresses than it uses.
 func restrain(l Limits) error {
 	debug.SetMemoryLimit(l.Memory / 4 * 3)
 	debug.SetMaxStack(64 << 20)
@@ -74,18 +121,44 @@ func restrain(l Limits) error {
 	if err := unix.Setrlimit(unix.RLIMIT_DATA, &memory); err != nil {
 		return fmt.Errorf("limiting memory: %w", err)
 	}
-	seconds := uint64((l.CPU + time.Second - 1) / time.Second)
-	if err := unix.Setrlimit(unix.RLIMIT_CPU, &unix.Rlimit{Cur: seconds, Max: seconds}); err != nil {
+	whole := seconds(lifetime * l.CPU)
+	if err := unix.Setrlimit(unix.RLIMIT_CPU, &unix.Rlimit{Cur: whole, Max: whole}); err != nil {
 		return fmt.Errorf("limiting processor time: %w", err)
 	}
+	// The runtime ignores the signal of the soft limit, which is that of one evaluation.
+	spent := make(chan os.Signal, 1)
+	signal.Notify(spent, unix.SIGXCPU)
+	go func() { // for as long as the process lives
+		<-spent
+		_ = unix.Kill(os.Getpid(), unix.SIGKILL)
+	}()
 	return unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{})
 }
 
+// allow gives the next evaluation its processor time; last says that there would not be enough for one more.
+func allow(cpu time.Duration) (last bool, err error) {
+	var used unix.Rusage
+	var limit unix.Rlimit
+	if err := errors.Join(unix.Getrusage(unix.RUSAGE_SELF, &used), unix.Getrlimit(unix.RLIMIT_CPU, &limit)); err != nil {
+		return false, err
+	}
+	spent := time.Duration(used.Utime.Nano() + used.Stime.Nano())
+	limit.Cur = min(limit.Max, seconds(spent+cpu))
+	return seconds(spent+2*cpu) > limit.Max, unix.Setrlimit(unix.RLIMIT_CPU, &limit)
+}
+
+// seconds rounds up, as the kernel counts in whole ones.
+func seconds(d time.Duration) uint64 { return uint64((d + time.Second - 1) / time.Second) }
+
 // worker is the child's end of the pipes, and the repository as the child sees it.
 type worker struct {
-	dec *gob.Decoder
-	enc *gob.Encoder
-	out *bufio.Writer
+	dec       *gob.Decoder
+	enc       *gob.Encoder
+	out       *bufio.Writer
+	evaluator spec.Evaluator
+	nodes     []spec.Node       // of the last fleet that was sent
+	kept      map[string][]byte // files of the last spec that need not be sent again
+	used      map[string][]byte // those of this one
 }
 
 func (w *worker) send(m message) error {
@@ -104,6 +177,11 @@ func (w *worker) ask(name string) (reply, error) {
 		return r, err
 	}
 	switch {
+	case r.Same:
+		r.Data = w.kept[name]
+		w.used[name] = r.Data
+	case r.Keep:
+		w.used[name] = r.Data
 	case r.Missing:
 		return r, fs.ErrNotExist
 	case r.Err != "":

@@ -17,7 +17,7 @@ import (
 
 // What comes back from the child is what Parse gives in this process.
 func TestChildEqualsParse(t *testing.T) {
-	files := newReading(os.DirFS("../examples/lab"))
+	files := newReading(os.DirFS("../examples/lab"), nil)
 	in := spec.Input{Files: files, Vars: map[string]string{"files": "/somewhere"}}
 	want, wantDiags := spec.Parse(in)
 	got, gotDiags, err := InChild(Limits{})(context.Background(), in)
@@ -108,7 +108,7 @@ func TestChildCancelled(t *testing.T) {
 func TestReadingLimits(t *testing.T) {
 	big := func(n int) *fstest.MapFile { return &fstest.MapFile{Data: make([]byte, n)} }
 	r := newReading(fstest.MapFS{"over": big(maxSpecFile + 1), "a": big(maxSpecFile), "b": big(maxSpecFile), "c": big(maxSpecFile),
-		"d": big(maxSpecFile), "e": big(1)})
+		"d": big(maxSpecFile), "e": big(1)}, nil)
 	for name, want := range map[string]string{"over": "read over: is larger than 32 MiB", "none": "open none: file does not exist"} {
 		if _, err := r.Open(name); err == nil || err.Error() != want {
 			t.Errorf("%s: %v", name, err)

@@ -96,6 +96,9 @@ func (p *parser) checkAddresses() {
 		}
 		slices.SortFunc(index[i], func(a, b poolRange) int { return a.First.Compare(b.First) })
 	}
+	if p.unchanged() && p.addressing() == p.mem.addressing {
+		return
+	}
 	for _, n := range p.nodeList {
 		for _, nic := range n.Interfaces {
 			if i, ok := p.subnetByName[nic.Subnet]; ok && nic.Addr.IsValid() {
@@ -165,9 +168,9 @@ func poolBody(in *instance, name string) *body {
 func (n *nodeSource) nicSpot(name, attr string) spot {
 	b := n.nicBody(name)
 	if a := b.attrs[attr]; a != nil {
-		return n.scope.spot(a.at())
+		return n.spot(a.at())
 	}
-	return n.scope.spot(b.at)
+	return n.spot(b.at)
 }
 
 // subnetOf names the subnet that an address is in.

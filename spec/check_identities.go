@@ -11,6 +11,9 @@ import (
 
 // checkIdentities refuses two machines with one name, MAC, address, UUID or id.
 func (p *parser) checkIdentities() {
+	if p.unchanged() {
+		return
+	}
 	names := map[fact.NodeName]*nodeSource{}
 	macs := map[fact.MAC]owner{}
 	addrs := map[netip.Addr]owner{}
@@ -101,7 +104,7 @@ func (p *parser) checkOwn(n *nodeSource) {
 	if own := s.Lease; own != (Lease{}) {
 		s.Lease = own.over(n.profile.Settings.Lease)
 	}
-	p.checkSettings(&s, n.profile.Image, func(string) spot { return n.scope.spot(n.body.at) })
+	p.checkSettings(&s, n.profile.Image, func(string) spot { return n.spot(n.body.at) })
 }
 
 func (p *parser) checkSettings(s *Settings, image string, at func(path string) spot) {

@@ -49,6 +49,9 @@ func (p *parser) ensure(u *unit, from hcl.Range) {
 	p.stack = append(p.stack, u)
 	switch u.root {
 	case "local":
+		if p.recall(u) {
+			break
+		}
 		u.val = (&scope{p: p}).eval(u.local)
 	case "var":
 		u.val = p.variable(u)

@@ -90,6 +90,10 @@ func (p *parser) nodeTexts() {
 	}
 	for i := range p.fleet.Nodes {
 		n := &p.fleet.Nodes[i]
+		if x := p.nodeList[i]; x.keepTexts {
+			n.Texts = p.mem.fleet.Nodes[x.before].Texts
+			continue
+		}
 		s := p.fleet.Effective(n)
 		for _, name := range s.templates() {
 			p.nodeText(n, name, s.Vars)

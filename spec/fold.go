@@ -16,6 +16,7 @@ type profile struct {
 	ambiguous []ambiguity // unless every node decides for itself
 	users     []*layer    // own layers of the nodes that have it, kept only if something is ambiguous
 	index     int
+	lateText  string // of late
 }
 
 // ambiguity is a setting that two unrelated groups set to different values.

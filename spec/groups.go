@@ -121,6 +121,7 @@ func (p *parser) profile(subnet string, listed []string, own string) *profile {
 	pr := &profile{Profile: Profile{Subnet: subnet, Image: image, Groups: groups}, ambiguous: p.ambiguities(groups, p.layers)}
 	pr.Settings, pr.Trace, pr.late = fold(layers)
 	pr.Settings.defaults()
+	pr.lateText = p.lateText(pr.late)
 	p.profiles[key], p.profiles[full] = pr, pr
 	p.checkProfile(pr)
 	return pr
@@ -153,8 +154,8 @@ func (p *parser) finishProfiles() {
 		}
 	}
 	p.fleet.Nodes = make([]Node, 0, len(p.nodeList))
-	for _, n := range p.nodeList {
-		n.Node.Profile = n.profile.index
+	for i, n := range p.nodeList {
+		n.index, n.Node.Profile = int32(i), n.profile.index
 		p.fleet.Nodes = append(p.fleet.Nodes, n.Node)
 	}
 }

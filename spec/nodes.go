@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/hashicorp/hcl/v2"
 	"github.com/zclconf/go-cty/cty"
 
 	"hostler/render/fact"
@@ -16,42 +17,45 @@ import (
 // nodeSource is a node with the block and row that it came from.
 type nodeSource struct {
 	Node
-	scope   *scope
+	scope   *scope // while it is read
 	body    *body
 	profile *profile
+	listed  []string // its groups, as written
+	own     *layer
+	index   int32 // in the fleet
+
+	before    int32 // its index in the fleet before, if it was taken over; else -1
+	keepTexts bool  // its templates give what they gave
 }
+
+func (n *nodeSource) spot(r hcl.Range) spot { return spot{r, n.Place.Table, n.Place.Row} }
 
 // at is where an attribute of the node stands, or its block.
 func (n *nodeSource) at(attr string) spot {
 	if a := n.body.attrs[attr]; a != nil {
-		return n.scope.spot(a.at())
+		return n.spot(a.at())
 	}
-	return n.scope.spot(n.body.at)
+	return n.spot(n.body.at)
 }
 
 // nodes reads every node.
 func (p *parser) nodes() {
+	p.surroundings, p.templating = p.around(), p.templateInputs()
 	for _, name := range sortedKeys(p.units["node"]) {
-		u := p.units["node"][name]
-		elements, ok := p.elements(u)
-		switch {
-		case !ok:
-		case elements == nil:
-			p.node(u, &scope{p: p, owner: u.String()}, u.name)
-		default:
-			for i := range elements {
-				p.node(u, elements[i].scope(p, u), elements[i].key)
-			}
-		}
+		p.unitNodes(p.units["node"][name])
 	}
 }
 
-func (p *parser) node(u *unit, s *scope, name string) {
-	if n, ok := p.readNode(u.body, s, name); ok {
-		p.nodeList = append(p.nodeList, n)
-	} else if at := s.spot(u.body.at); p.unknown == nil {
+// node reads one node; nil when it has a mistake.
+func (p *parser) node(u *unit, s *scope, name string) *nodeSource {
+	n, ok := p.readNode(u.body, s, name)
+	if ok {
+		return n
+	}
+	if at := s.spot(u.body.at); p.unknown == nil {
 		p.unknown = &at
 	}
+	return nil
 }
 
 func (p *parser) readNode(b *body, s *scope, name string) (*nodeSource, bool) {
@@ -62,7 +66,7 @@ func (p *parser) readNode(b *body, s *scope, name string) (*nodeSource, bool) {
 		}
 		name = text
 	}
-	n := &nodeSource{scope: s, body: b, Node: Node{Name: fact.NodeName(name), Address: s.owner, Place: s.spot(b.at).place()}}
+	n := &nodeSource{scope: s, body: b, before: -1, Node: Node{Name: fact.NodeName(name), Address: s.owner, Place: s.spot(b.at).place()}}
 	if !p.goodName(name, "node", n.at("name")) {
 		return nil, false
 	}
@@ -80,6 +84,7 @@ func (p *parser) readNode(b *body, s *scope, name string) (*nodeSource, bool) {
 		return nil, false
 	}
 	p.nodeSettings(n, listed)
+	n.scope = nil // it holds everything that was read
 	return n, true
 }
 
@@ -241,24 +246,39 @@ func (p *parser) nodeSettings(n *nodeSource, listed []string) {
 		}
 		return self
 	}
-	own := p.ownLayer(n, makeSelf)
-	image := ""
-	if e := own.find("image"); e != nil {
-		image = strings.TrimPrefix(e.text, "image.")
+	n.listed, n.own = listed, p.ownLayer(n, makeSelf)
+	p.join(n, p.profile(n.Interfaces[0].Subnet, listed, n.own.image()))
+	p.ownSettings(n, makeSelf)
+}
+
+// image is the name of the image that a layer sets.
+func (l *layer) image() string {
+	if e := l.find("image"); e != nil {
+		return strings.TrimPrefix(e.text, "image.")
 	}
-	n.profile = p.profile(n.Interfaces[0].Subnet, listed, image)
-	if len(n.profile.ambiguous) > 0 {
-		n.profile.users = append(n.profile.users, own)
+	return ""
+}
+
+// join gives a node its profile.
+func (p *parser) join(n *nodeSource, pr *profile) {
+	n.profile = pr
+	if len(pr.ambiguous) > 0 {
+		pr.users = append(pr.users, n.own)
 	}
-	entries := own.all()
+}
+
+// ownSettings gives a node the settings of its own layer, and those that its profile's expressions give it.
+func (p *parser) ownSettings(n *nodeSource, self func() *cty.Value) {
+	entries := n.own.all()
 	for _, e := range n.profile.late {
-		if own.decides(e.path) {
+		if n.own.decides(e.path) {
 			continue
 		}
-		if e, ok := e.late.evaluate(makeSelf(), n.scope.table, n.scope.row); ok {
+		if e, ok := e.late.evaluate(self(), n.Place.Table, n.Place.Row); ok {
 			entries = append(entries, e)
 		}
 	}
+	n.Own, n.Trace = nil, nil
 	if len(entries) == 0 {
 		return
 	}
@@ -269,7 +289,7 @@ func (p *parser) nodeSettings(n *nodeSource, listed []string) {
 		}
 	}
 	n.Own.sort()
-	n.Trace = own.trace()
+	n.Trace = n.own.trace()
 	p.checkOwn(n)
 }
 

@@ -47,14 +47,32 @@ type parser struct {
 	unknown        *spot // of a value that could not be evaluated; the mistake must have been reported
 	groups         map[string]*group
 	profiles       map[string]*profile
+
+	tree         *lang.Tree
+	mem          *memory // of the spec before; nil: there is none
+	made         map[string]*nodeUnit
+	surroundings string                // around
+	templating   string                // templateInputs
+	taken        map[*profile][]*taken // by profile in the spec before
 }
 
 // Parse evaluates and checks a spec. The fleet is nil if, and only if, the diagnostics have errors.
-func Parse(in Input) (*Fleet, Diagnostics) {
+func Parse(in Input) (*Fleet, Diagnostics) { return newParser(in, nil).parse() }
+
+func newParser(in Input, mem *memory) *parser {
 	p := &parser{in: in, rep: newReport(in.Files), units: map[string]map[string]*unit{}, fleet: &Fleet{Language: 1},
-		layers: map[string]*layer{}, groups: map[string]*group{}, profiles: map[string]*profile{},
+		layers: map[string]*layer{}, groups: map[string]*group{}, profiles: map[string]*profile{}, made: map[string]*nodeUnit{}, taken: map[*profile][]*taken{}, mem: mem,
 		siteOf: map[string]string{}, siteServers: map[string][]netip.Addr{}, patterns: map[string]string{}, subnetByName: map[string]int{}, templates: map[string]*lang.Template{}}
-	p.funcs = p.functions()
+	var before *lang.Tree
+	if mem != nil {
+		before = mem.tree
+	}
+	p.tree = lang.NewTree(in.Files, before)
+	p.funcs = lang.Functions(p.tree)
+	return p
+}
+
+func (p *parser) parse() (*Fleet, Diagnostics) {
 	files, whole := p.read()
 	p.whole = whole
 	p.declare(files)
@@ -70,6 +88,7 @@ func Parse(in Input) (*Fleet, Diagnostics) {
 	p.checkAddresses()
 	if p.rep.errors == 0 {
 		p.nodeTexts()
+		p.shareNodes()
 	}
 	if p.rep.errors == 0 && p.unknown != nil {
 		p.rep.err("unknown-value-left", *p.unknown, "Value is not known", "This could not be evaluated, and what depends on it was left out.")

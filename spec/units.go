@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
 	"github.com/zclconf/go-cty/cty"
 )
 
@@ -17,6 +18,8 @@ type unit struct {
 	at         hcl.Range
 	state      unitState
 	val        cty.Value
+	same       sameness
+	text       string      // of the block, and where it stands; empty when that is not known
 	instances  []*instance // of a declaration: one, or one for each element of for_each
 }
 
@@ -77,7 +80,11 @@ func (p *parser) declareBlock(b *body, blk *hcl.Block) {
 		p.addUnit(&unit{root: "var", name: b.labels[0], body: b, at: blk.DefRange})
 	default:
 		if p.goodName(b.labels[0], typ, spot{Range: blk.LabelRanges[0]}) {
-			p.addUnit(&unit{root: typ, name: b.labels[0], body: b, at: blk.DefRange})
+			u := &unit{root: typ, name: b.labels[0], body: b, at: blk.DefRange}
+			if x, ok := blk.Body.(*hclsyntax.Body); ok {
+				u.text = blk.DefRange.String() + p.textAt(x.Range())
+			}
+			p.addUnit(u)
 		}
 	}
 }

@@ -41,7 +41,7 @@ func TestLanguageReference(t *testing.T) {
 func languageReference() string {
 	var b strings.Builder
 	var names []string
-	for name := range lang.Functions(os.DirFS(".")) {
+	for name := range lang.Functions(lang.NewTree(os.DirFS("."), nil)) {
 		names = append(names, "`"+name+"`")
 	}
 	slices.Sort(names)

@@ -33,7 +33,7 @@ func TestHostileFiles(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			start := time.Now()
-			_, err := newTree(fstest.MapFS{name: {Data: []byte(c.content)}}).table(name)
+			_, err := NewTree(fstest.MapFS{name: {Data: []byte(c.content)}}, nil).table(name)
 			got := ""
 			if err != nil {
 				got = err.Error()
@@ -71,7 +71,7 @@ func FuzzTable(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, src string) {
 		for _, name := range []string{"x.csv", "x.tsv", "x.json", "x.yaml"} {
-			v, err := newTree(fstest.MapFS{name: {Data: []byte(src)}}).table(name)
+			v, err := NewTree(fstest.MapFS{name: {Data: []byte(src)}}, nil).table(name)
 			if err != nil {
 				continue
 			}

@@ -18,18 +18,37 @@ import (
 // MaxFile is the largest file that a spec may be, or may read with a function, in bytes.
 const MaxFile = 8 << 20
 
-// tree reads the files of a revision and remembers them and the tables made of them.
-type tree struct {
+// Tree is the files of a revision as functions read them. It remembers them and the tables made of them, and belongs to one
+// goroutine and to one evaluation.
+type Tree struct {
 	files  fs.FS
 	texts  map[string]string
 	tables map[string]cty.Value
+	before *Tree
 }
 
-func newTree(files fs.FS) *tree {
-	return &tree{files: files, texts: map[string]string{}, tables: map[string]cty.Value{}}
+// NewTree makes a tree. Tables that are the same in before, the tree of another revision, are taken from there; it may be nil.
+func NewTree(files fs.FS, before *Tree) *Tree {
+	return &Tree{files: files, texts: map[string]string{}, tables: map[string]cty.Value{}, before: before}
 }
 
-func fileFunctions(t *tree, pure map[string]function.Function) map[string]function.Function {
+// Forget lets go of the tree before this one.
+func (t *Tree) Forget() { t.before = nil }
+
+// Same reports whether a file has the text that it had in the tree before this one.
+func (t *Tree) Same(p string) bool {
+	if t.before == nil {
+		return false
+	}
+	old, known := t.before.texts[path.Clean(p)]
+	if !known {
+		return false
+	}
+	text, err := t.read(p)
+	return err == nil && text == old
+}
+
+func fileFunctions(t *Tree, pure map[string]function.Function) map[string]function.Function {
 	return map[string]function.Function{
 		"file":           early(stringFunc(func(a []string) (string, error) { return t.text(a[0]) }, "path")),
 		"fileexists":     early(t.existsFunc()),
@@ -60,7 +79,7 @@ func checkPath(p string) error {
 }
 
 // read gives the bytes of a file.
-func (t *tree) read(p string) (string, error) {
+func (t *Tree) read(p string) (string, error) {
 	if err := checkPath(p); err != nil {
 		return "", err
 	}
@@ -115,7 +134,7 @@ func pathless(err error) error {
 }
 
 // text gives a file that is text.
-func (t *tree) text(p string) (string, error) {
+func (t *Tree) text(p string) (string, error) {
 	s, err := t.read(p)
 	if err != nil {
 		return "", err
@@ -129,7 +148,7 @@ func (t *tree) text(p string) (string, error) {
 	return s, nil
 }
 
-func (t *tree) sha256(p string) (string, error) {
+func (t *Tree) sha256(p string) (string, error) {
 	s, err := t.read(p)
 	if err != nil {
 		return "", err
@@ -138,7 +157,7 @@ func (t *tree) sha256(p string) (string, error) {
 	return hex.EncodeToString(sum[:]), nil
 }
 
-func (t *tree) existsFunc() function.Function {
+func (t *Tree) existsFunc() function.Function {
 	return function.New(&function.Spec{
 		Params: []function.Parameter{stringParam("path")},
 		Type:   function.StaticReturnType(cty.Bool),
@@ -157,7 +176,7 @@ func (t *tree) existsFunc() function.Function {
 }
 
 // setFunc is fileset(path, pattern): the names of files below path that match, relative to path. "**" matches any folders.
-func (t *tree) setFunc() function.Function {
+func (t *Tree) setFunc() function.Function {
 	return function.New(&function.Spec{
 		Params: []function.Parameter{stringParam("path"), stringParam("pattern")},
 		Type:   function.StaticReturnType(cty.Set(cty.String)),
@@ -174,7 +193,7 @@ func (t *tree) setFunc() function.Function {
 	})
 }
 
-func (t *tree) glob(dir, pattern string) ([]cty.Value, error) {
+func (t *Tree) glob(dir, pattern string) ([]cty.Value, error) {
 	if err := checkPath(dir); err != nil {
 		return nil, err
 	}

@@ -54,7 +54,7 @@ func TestFunctions(t *testing.T) {
 			}
 		})
 	}
-	for name := range Functions(fstest.MapFS{}) {
+	for name := range Functions(NewTree(fstest.MapFS{}, nil)) {
 		if !called[name] {
 			t.Errorf("no case calls %s", name)
 		}
@@ -74,7 +74,7 @@ func eval(t testing.TB, files fstest.MapFS, src string, called map[string]bool) 
 		}
 		return nil
 	})
-	v, diags := expr.Value(&hcl.EvalContext{Functions: Functions(files)})
+	v, diags := expr.Value(&hcl.EvalContext{Functions: Functions(NewTree(files, nil))})
 	if diags.HasErrors() {
 		return "error: " + fact.Text(diags[0].Detail).String()
 	}

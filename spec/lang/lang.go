@@ -5,19 +5,17 @@
 package lang
 
 import (
-	"io/fs"
-
 	"github.com/hashicorp/hcl/v2/ext/tryfunc"
 	"github.com/zclconf/go-cty/cty"
 	"github.com/zclconf/go-cty/cty/function"
 	"github.com/zclconf/go-cty/cty/function/stdlib"
 )
 
-// Functions gives every function that an expression of a spec may call. Functions that read files open them in files, the
-// tree of the revision, and remember what they read: the table belongs to one goroutine and to one evaluation.
-func Functions(files fs.FS) map[string]function.Function {
+// Functions gives every function that an expression of a spec may call. Functions that read files open them in the tree of the
+// revision.
+func Functions(files *Tree) map[string]function.Function {
 	pure := pureFunctions()
-	all := fileFunctions(newTree(files), pure)
+	all := fileFunctions(files, pure)
 	for name, f := range pure {
 		all[name] = f
 	}

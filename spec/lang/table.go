@@ -87,7 +87,7 @@ func StripRows(v cty.Value) cty.Value {
 }
 
 // tableFunc is tabledecode(path): the rows of a CSV, TSV, JSON or YAML file as a list of objects.
-func (t *tree) tableFunc() function.Function {
+func (t *Tree) tableFunc() function.Function {
 	return function.New(&function.Spec{
 		Params: []function.Parameter{stringParam("path")},
 		Type: func(args []cty.Value) (cty.Type, error) {
@@ -104,7 +104,7 @@ func (t *tree) tableFunc() function.Function {
 	})
 }
 
-func (t *tree) table(p string) (cty.Value, error) {
+func (t *Tree) table(p string) (cty.Value, error) {
 	if err := checkPath(p); err != nil {
 		return cty.NilVal, err
 	}
@@ -115,6 +115,12 @@ func (t *tree) table(p string) (cty.Value, error) {
 	src, err := t.text(p)
 	if err != nil {
 		return cty.NilVal, err
+	}
+	if t.before != nil && t.before.texts[clean] == src {
+		if v, ok := t.before.tables[clean]; ok {
+			t.tables[clean] = v
+			return v, nil
+		}
 	}
 	v, err := decodeTable(clean, src)
 	if err != nil {

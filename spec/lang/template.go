@@ -247,7 +247,7 @@ func diagError(diags hcl.Diagnostics) error {
 }
 
 // template gives the text of a template file of the tree.
-func (t *tree) template(p string) (name, src string, err error) {
+func (t *Tree) template(p string) (name, src string, err error) {
 	src, err = t.text(p)
 	return p, src, err
 }

@@ -213,7 +213,7 @@ func FuzzTemplate(f *testing.F) {
 
 func TestRowOf(t *testing.T) {
 	files := fstest.MapFS{"a:b.csv": {Data: []byte("name,mac\nn1,aa\n")}}
-	row := newTree(files)
+	row := NewTree(files, nil)
 	v, err := row.table("a:b.csv")
 	if err != nil {
 		t.Fatal(err)

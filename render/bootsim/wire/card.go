@@ -1,4 +1,6 @@
-package main
+// Package wire plays machines on a real network: one with a network card of its own, or thousands that are switched on at once. What a
+// machine does is bootsim's; here are its packets and its sockets. It needs root, for network namespaces and raw packets.
+package wire
 
 import (
 	"context"
@@ -21,50 +23,11 @@ import (
 	"hostler/render"
 	"hostler/render/bootsim"
 	"hostler/render/fact"
-	"hostler/servers/admin"
 )
 
-// bootWire plays the machine against running servers.
-func (env *environment) bootWire(ctx context.Context, s *render.Snapshot, m bootsim.Machine, o *bootOptions, socket string) int {
-	if o.iface == "" {
-		return env.fail("boot: -wire needs -interface=NAME, to send from")
-	}
-	if l, ok := liveLease(ctx, socketPath(socket), m.MAC); ok && !o.force {
-		return env.fail("boot: %s holds the lease of %s until %s: it may be up, and would lose its address to the play; -force plays it all the same",
-			m.MAC, l.Addr, l.Expires.UTC().Format("15:04:05 MST"))
-	}
-	w, err := newWire(o.iface, m.MAC)
-	if err != nil {
-		return env.fail("%v", err)
-	}
-	defer w.close()
-	t := bootsim.Walk(w, m)
-	if o.json {
-		env.json(t)
-	} else {
-		env.printTranscript(s, m, t)
-	}
-	if !t.Booted {
-		return exitNo
-	}
-	return exitOK
-}
-
-func liveLease(ctx context.Context, socket string, mac fact.MAC) (fact.Lease, bool) {
-	var leases []fact.Lease
-	if admin.NewClient(socket).Get(ctx, "/v1/leases", &leases) != nil {
-		return fact.Lease{}, false // no server of this host: nothing is known
-	}
-	i := slices.IndexFunc(leases, func(l fact.Lease) bool { return l.MAC == mac && l.State == fact.Bound && time.Now().Before(l.Expires) })
-	if i < 0 {
-		return fact.Lease{}, false
-	}
-	return leases[i], true
-}
-
-// wire is a machine's network card on a real network: a macvlan interface with the machine's MAC, in a network namespace of its own, so
+// Card is a machine's network card on a real network: a macvlan interface with the machine's MAC, in a network namespace of its own, so
 // that neither its address nor its routes touch this host's.
-type wire struct {
+type Card struct {
 	ns    *namespace
 	link  netlink.Link
 	mac   fact.MAC
@@ -74,26 +37,27 @@ type wire struct {
 }
 
 const (
-	wireTimeout = 5 * time.Second // for one answer
-	wireName    = "hostler0"
-	mostFetched = 2 << 30
+	answerTimeout = 5 * time.Second // for one answer
+	cardName      = "hostler0"
+	mostFetched   = 2 << 30
 )
 
-func newWire(parent string, mac fact.MAC) (_ *wire, err error) {
-	w := &wire{mac: mac}
+// New puts a card with the machine's MAC on an interface of this host.
+func New(parent string, mac fact.MAC) (_ *Card, err error) {
+	w := &Card{mac: mac}
 	if w.ns, err = newNamespace(); err != nil {
 		return nil, err
 	}
 	defer func() {
 		if err != nil {
-			w.close()
+			w.Close()
 		}
 	}()
-	if w.link, err = w.ns.macvlan(parent, wireName, net.HardwareAddr(mac[:])); err != nil {
+	if w.link, err = w.ns.macvlan(parent, cardName, net.HardwareAddr(mac[:])); err != nil {
 		return nil, fmt.Errorf("making a network card on %s: %v", parent, err)
 	}
 	err = w.ns.do(func() (err error) {
-		lc := net.ListenConfig{Control: bindToDevice(wireName)}
+		lc := net.ListenConfig{Control: bindToDevice(cardName)}
 		w.dhcp, err = lc.ListenPacket(context.Background(), "udp4", ":68")
 		return err
 	})
@@ -101,11 +65,11 @@ func newWire(parent string, mac fact.MAC) (_ *wire, err error) {
 		return nil, fmt.Errorf("listening for DHCP replies: %v", err)
 	}
 	dial := func(_ context.Context, network, addr string) (c net.Conn, err error) {
-		err = w.ns.do(func() (err error) { c, err = net.DialTimeout(network, addr, wireTimeout); return err })
+		err = w.ns.do(func() (err error) { c, err = net.DialTimeout(network, addr, answerTimeout); return err })
 		return c, err
 	}
 	w.http = &http.Client{
-		Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true, ResponseHeaderTimeout: wireTimeout},
+		Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true, ResponseHeaderTimeout: answerTimeout},
 		CheckRedirect: func(*http.Request, []*http.Request) error {
 			return errors.New("a redirect, which firmware does not follow")
 		},
@@ -113,7 +77,8 @@ func newWire(parent string, mac fact.MAC) (_ *wire, err error) {
 	return w, nil
 }
 
-func (w *wire) close() {
+// Close takes the card off the network.
+func (w *Card) Close() {
 	if w.dhcp != nil {
 		w.dhcp.Close()
 	}
@@ -126,7 +91,7 @@ func (w *wire) close() {
 }
 
 // DHCP implements bootsim.Network. Replies are asked for as broadcasts, since the card has no address yet.
-func (w *wire) DHCP(f fact.Facts) ([]bootsim.Reply, error) {
+func (w *Card) DHCP(f fact.Facts) ([]bootsim.Reply, error) {
 	request, err := encodeFacts(&f)
 	if err != nil {
 		return nil, err
@@ -152,7 +117,7 @@ func (w *wire) DHCP(f fact.Facts) ([]bootsim.Reply, error) {
 
 // replies waits for what comes back: to a DISCOVER, all that comes in two seconds, unless an offer has an address and a boot file.
 // That is when firmware stops to wait for a proxy's.
-func (w *wire) replies(request *dhcpv4.DHCPv4, f *fact.Facts) []bootsim.Reply {
+func (w *Card) replies(request *dhcpv4.DHCPv4, f *fact.Facts) []bootsim.Reply {
 	var replies []bootsim.Reply
 	var address, file bool
 	buf := make([]byte, 1500)
@@ -238,7 +203,7 @@ func decodeReply(p *dhcpv4.DHCPv4) bootsim.Reply {
 }
 
 // HTTP implements bootsim.Network.
-func (w *wire) HTTP(url string) (bootsim.File, error) {
+func (w *Card) HTTP(url string) (bootsim.File, error) {
 	resp, err := w.http.Get(url)
 	if err != nil {
 		return bootsim.File{}, err

@@ -1,4 +1,4 @@
-package main
+package wire
 
 import (
 	"bytes"
@@ -18,11 +18,11 @@ import (
 // TFTP opcodes (RFC 1350, RFC 2347), and the block size that ROMs ask for.
 const (
 	opRead, opData, opAck, opError, opOptions = 1, 3, 4, 5, 6
-	wireBlock                                 = 1456
+	blockSize                                 = 1456
 )
 
 // TFTP implements bootsim.Network: with probe as firmware asks for a size, with tsize and then error 8 (RFC 2349).
-func (w *wire) TFTP(server netip.Addr, name string, probe bool) (bootsim.File, error) {
+func (w *Card) TFTP(server netip.Addr, name string, probe bool) (bootsim.File, error) {
 	var c *net.UDPConn
 	err := w.ns.do(func() (err error) { c, err = net.ListenUDP("udp4", nil); return err })
 	if err != nil {
@@ -56,7 +56,7 @@ type tftpClient struct {
 func (t *tftpClient) open(name string, probe bool) (size int64, err error) {
 	options := []string{name, "octet", "tsize", "0"}
 	if !probe {
-		options = append(options, "blksize", strconv.Itoa(wireBlock))
+		options = append(options, "blksize", strconv.Itoa(blockSize))
 	}
 	t.sent = append([]byte{0, opRead}, strings.Join(options, "\x00")+"\x00"...)
 	op, body, err := t.exchange()
@@ -96,7 +96,7 @@ func (t *tftpClient) Read(p []byte) (int, error) {
 			continue // a repeated block
 		}
 		t.block++
-		t.rest, t.last = bytes.Clone(body[2:]), len(body)-2 < wireBlock
+		t.rest, t.last = bytes.Clone(body[2:]), len(body)-2 < blockSize
 		t.acknowledge()
 	}
 	n := copy(p, t.rest)

@@ -95,16 +95,24 @@ func (s *server) Boots(machine string, n int) (any, error) {
 	if machine == "" {
 		return s.boots.Latest(), nil
 	}
-	mac, err := fact.ParseMAC(machine)
+	mac, err := s.machine(machine)
+	if err != nil {
+		return nil, err
+	}
+	return s.boots.Boots(mac, n), nil
+}
+
+func (s *server) machine(name string) (fact.MAC, error) {
+	mac, err := fact.ParseMAC(name)
 	if snapshot, _ := s.recon.Current(); snapshot != nil {
-		if node, ok := snapshot.Node(machine); ok {
+		if node, ok := snapshot.Node(name); ok {
 			mac, err = node.MAC, nil
 		}
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%q is neither a node nor a MAC address", machine)
+		return mac, fmt.Errorf("%q is neither a node nor a MAC address", name)
 	}
-	return s.boots.Boots(mac, n), nil
+	return mac, nil
 }
 
 // Served implements admin.Backend.

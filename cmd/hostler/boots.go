@@ -16,12 +16,16 @@ func bootsCommand() command {
 	return command{
 		name: "boots", args: "[NODE|MAC]", synopsis: "Show boots as they happened, stage by stage",
 		long: "Without an argument, the newest boot of every machine, one line each. With a machine, its newest boot (or its -n newest), step by step:\n" +
-			"when, which stage, what was asked for, how much was sent, and how it ended. With -follow, every step of every boot as it happens.",
+			"when, which stage, what was asked for, how much was sent, and how it ended. With -follow, every step of every boot as it happens.\n\n" +
+			"With -packets, the conversation of the machine's newest boot, packet by packet, in the columns of `hostler boot`. The server keeps the last\n" +
+			"packets of each machine in memory, 32 KiB of them, until it is stopped. Of a file the first and last blocks are there, and no contents.",
 		setup: func(fs *flag.FlagSet) func(context.Context, *environment, []string) int {
 			socket := socketFlag(fs)
 			asJSON := fs.Bool("json", false, "Print as JSON.")
 			follow := fs.Bool("follow", false, "Print steps as they happen, until interrupted.")
-			n := fs.Int("n", 1, "How `many` boots of the machine.")
+			n := fs.Int("n", 1, "How `many` boots of the machine; 0: all that are kept.")
+			packets := fs.Bool("packets", false, "Print the packets of the machine's newest boots, as they were received and sent.")
+			pcap := fs.String("pcap", "", "Write these packets to a capture `file` that tshark and Wireshark read.")
 			return func(ctx context.Context, env *environment, args []string) int {
 				machine := ""
 				switch len(args) {
@@ -36,6 +40,9 @@ func bootsCommand() command {
 					return env.follow(ctx, c, machine)
 				}
 				q := url.Values{"machine": {machine}, "n": {strconv.Itoa(*n)}}
+				if *packets || *pcap != "" {
+					return env.conversation(ctx, c, q, *pcap, *asJSON)
+				}
 				var boots []timeline.Boot
 				if err := c.Get(ctx, "/v1/boots?"+q.Encode(), &boots); err != nil {
 					return env.serverError(err)

@@ -20,6 +20,7 @@ import (
 	"hostler/reconcile/timeline"
 	"hostler/render/fact"
 	"hostler/servers/admin"
+	"hostler/servers/capture"
 	"hostler/servers/dhcp"
 	"hostler/servers/httpd"
 	"hostler/servers/late"
@@ -42,6 +43,7 @@ type server struct {
 	recon   *reconcile.Reconciler
 	dhcp    *dhcp.Server
 	metrics *metrics.Metrics
+	packets *capture.Store
 	tasks   []task
 	listens []string
 	undo    []func() // in reverse, when it never ran
@@ -56,7 +58,7 @@ type task struct {
 // newServer opens the state and binds every socket, or fails and leaves nothing behind.
 func newServer(c serverconf.Config, log *slog.Logger) (s *server, err error) {
 	s = &server{config: c, log: log, started: time.Now()}
-	s.metrics = metrics.New(s.sample)
+	s.metrics, s.packets = metrics.New(s.sample), capture.New()
 	defer func() {
 		if err != nil {
 			s.close()
@@ -167,7 +169,7 @@ func (s *server) bind() error {
 		base.SecurePort = l.HTTPS.Port()
 	}
 	d, err := dhcp.Listen(dhcp.Config{
-		Interfaces: s.config.Interfaces, Current: s.recon.Current, Leases: s.leases, Base: base, Event: s.event, Log: s.log, Now: time.Now,
+		Interfaces: s.config.Interfaces, Current: s.recon.Current, Leases: s.leases, Base: base, Event: s.event, Packet: s.packets.Add, Log: s.log, Now: time.Now,
 	})
 	if err != nil {
 		return err
@@ -177,7 +179,7 @@ func (s *server) bind() error {
 	holders := holders{s.leases, d}
 	t, err := tftp.Listen(tftp.Config{
 		Addr: l.TFTP, SinglePort: l.TFTPSinglePort, Interfaces: s.config.Interfaces, Current: s.recon.Current, Blobs: s.recon, Leases: holders, Boots: s.boots,
-		Base: base, Event: s.event, Log: s.log, Now: time.Now,
+		Base: base, Event: s.event, Packet: s.packets.Add, Log: s.log, Now: time.Now,
 		MaxTransfers: s.config.Limits.TFTPTransfers, MaxPerClient: s.config.Limits.TFTPPerClient,
 	})
 	if err != nil {
@@ -186,7 +188,7 @@ func (s *server) bind() error {
 	s.later(func() { t.Close() })
 	h, err := httpd.Listen(httpd.Config{
 		Addr: l.HTTP, Interfaces: s.config.Interfaces, Current: s.recon.Current, At: s.recon.At, Older: s.recon.Older, Blobs: s.recon,
-		Leases: holders, Boots: s.boots, Base: base, Event: s.event, Log: s.log, Now: time.Now,
+		Leases: holders, Boots: s.boots, Base: base, Event: s.event, Packet: s.packets.Add, Log: s.log, Now: time.Now,
 		Secure: l.HTTPS, TLS: s.tls,
 		MaxConns: s.config.Limits.HTTPConnections, Drain: s.config.Limits.HTTPDrain,
 	})

@@ -40,6 +40,9 @@ func (room) Served() (any, error) { return nil, errors.New("rendering: machine \
 func (room) Boots(machine string, n int) (any, error) {
 	return fmt.Sprintf("%d of %s", n, machine), nil
 }
+func (room) Packets(machine string, n int) (any, error) {
+	return fmt.Sprintf("%d packets of %s", n, machine), nil
+}
 func (room) Reconcile(context.Context) error { return nil }
 func (room) Apply(_ context.Context, r ApplyRequest) (any, error) {
 	return nil, fmt.Errorf("%w: %s was not observed", ErrRefused, r.Revision)

@@ -32,6 +32,13 @@ func routes(b Backend) http.Handler {
 		}
 		return b.Boots(q.Get("machine"), n)
 	})
+	get("/v1/packets", func(q url.Values) (any, error) {
+		n, err := strconv.Atoi(q.Get("n"))
+		if err != nil {
+			n = 1
+		}
+		return b.Packets(q.Get("machine"), n)
+	})
 	mux.HandleFunc("POST /v1/reconcile", func(w http.ResponseWriter, r *http.Request) {
 		answer(w, struct{}{}, b.Reconcile(r.Context()))
 	})

@@ -24,12 +24,13 @@ import (
 // Backend is what the API is about. Values of type any are written as JSON; the commands that ask know their types.
 type Backend interface {
 	Watched
-	Status() any                              // what is served, and every condition
-	Nodes() any                               // declared machines with what is known of them
-	Leases() []fact.Lease                     // addresses in use
-	Boots(machine string, n int) (any, error) // newest boots of a machine, or the newest of each when machine is empty
-	Served() (any, error)                     // the fleet, artifacts and leases that a plan compares with
-	Reconcile(ctx context.Context) error      // look for a new revision now
+	Status() any                                // what is served, and every condition
+	Nodes() any                                 // declared machines with what is known of them
+	Leases() []fact.Lease                       // addresses in use
+	Boots(machine string, n int) (any, error)   // newest boots of a machine, or the newest of each when machine is empty
+	Packets(machine string, n int) (any, error) // of the newest boots of a machine, as far as they are kept
+	Served() (any, error)                       // the fleet, artifacts and leases that a plan compares with
+	Reconcile(ctx context.Context) error        // look for a new revision now
 	Apply(ctx context.Context, r ApplyRequest) (any, error)
 	Follow(ctx context.Context, f func(fact.Event)) // every event from now on, until ctx ends
 	Backup(ctx context.Context, w io.Writer) error  // a copy of the state

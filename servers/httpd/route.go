@@ -156,6 +156,7 @@ func (x *exchange) report() {
 		"mac", e.MAC, "node", e.Node, "revision", e.Revision, "boot", e.Boot, "err", e.Detail)
 	if !x.quiet {
 		x.Event(*e)
+		x.packets(e.Time.Add(e.Duration))
 	}
 }
 

@@ -1,0 +1,80 @@
+package httpd
+
+import (
+	"net/http"
+	"net/netip"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"hostler/render/fact"
+)
+
+// headBuffers are used again: a head is put together for each request of a machine, and only looked at during the call.
+var headBuffers = sync.Pool{New: func() any { return new([]byte) }}
+
+// mostHead bounds what is repeated of a request, which can have 16 KiB of headers.
+const mostHead = 1 << 10
+
+// packets hands over the heads of the request and the answer, as far as they matter to a boot. Who asked is known by now.
+func (x *exchange) packets(end time.Time) {
+	if x.Packet == nil || x.event.MAC.IsZero() {
+		return
+	}
+	client, err := netip.ParseAddrPort(x.r.RemoteAddr)
+	if err != nil {
+		return
+	}
+	client = netip.AddrPortFrom(client.Addr().Unmap(), client.Port())
+	p := fact.Packet{Time: x.event.Time, MAC: x.event.MAC, Node: x.event.Node, Proto: fact.ProtoHTTP, From: client, To: x.local}
+	buf := headBuffers.Get().(*[]byte)
+	defer headBuffers.Put(buf)
+	*buf = appendRequest((*buf)[:0], x.r)
+	p.Payload, p.Size = *buf, len(*buf)
+	x.Packet(p)
+	*buf = appendAnswer((*buf)[:0], x.w)
+	p.Time, p.Sent, p.From, p.To = end, true, x.local, client
+	p.Payload, p.Size = *buf, len(*buf)+int(min(x.w.sent, 1<<31))
+	x.Packet(p)
+}
+
+func appendRequest(b []byte, r *http.Request) []byte {
+	b = append(append(b, r.Method...), ' ')
+	b = append(appendMasked(b, cutText(r.RequestURI)), ' ')
+	b = append(append(b, r.Proto...), "\r\nHost: "...)
+	b = append(append(b, cutText(r.Host)...), "\r\n"...)
+	for _, name := range [...]string{"User-Agent", "Range", "If-None-Match", "Content-Length"} {
+		if v := r.Header[name]; len(v) > 0 {
+			b = append(append(append(append(b, name...), ": "...), cutText(v[0])...), "\r\n"...)
+		}
+	}
+	return append(b, "\r\n"...)
+}
+
+func cutText(s string) string { return s[:min(len(s), mostHead/4)] }
+
+// appendMasked leaves the secret of a boot out: boot=BOOTID.TOKEN.
+func appendMasked(b []byte, uri string) []byte {
+	i := strings.Index(uri, "boot=")
+	if i < 0 {
+		return append(b, uri...)
+	}
+	end := len(uri)
+	if j := strings.IndexByte(uri[i:], '&'); j >= 0 {
+		end = i + j
+	}
+	b = append(append(b, uri[:i]...), "boot=<boot>"...)
+	return append(b, uri[end:]...)
+}
+
+func appendAnswer(b []byte, w *response) []byte {
+	b = strconv.AppendInt(append(b, "HTTP/1.1 "...), int64(w.status), 10)
+	b = append(append(append(b, ' '), http.StatusText(w.status)...), "\r\n"...)
+	for _, name := range [...]string{"Content-Type", "Content-Length", "Content-Range"} {
+		if v := w.Header()[name]; len(v) > 0 {
+			b = append(append(append(append(b, name...), ": "...), v[0]...), "\r\n"...)
+		}
+	}
+	return append(b, "\r\n"...)
+}

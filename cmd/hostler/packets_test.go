@@ -47,20 +47,43 @@ func TestPackets(t *testing.T) {
 		if out, code := s.hostler("boots", "-packets", "-pcap", file, "bios1"); code != exitOK || !strings.HasPrefix(out, "Wrote "+file) {
 			t.Fatal(out)
 		}
-		out, err := exec.Command("tshark", "-n", "-r", file, "-T", "fields", "-E", "separator= ", "-e", "eth.src", "-e", "ip.src", "-e", "ip.dst",
-			"-e", "dhcp.option.dhcp", "-e", "dhcp.hw.mac_addr", "-e", "dhcp.ip.your", "-Y", "dhcp").Output()
-		if err != nil {
-			t.Fatal(err)
-		}
 		link := strings.Fields(must(t, "ip", "-n", l.server, "-br", "link", "show", "eth0"))[2]
-		want := machineMAC + " 0.0.0.0 255.255.255.255 1 " + machineMAC + " 0.0.0.0\n" +
-			link + " 10.77.0.1 10.77.0.11 2 " + machineMAC + " 10.77.0.11\n" +
-			machineMAC + " 0.0.0.0 255.255.255.255 3 " + machineMAC + " 0.0.0.0\n" +
-			link + " 10.77.0.1 10.77.0.11 5 " + machineMAC + " 10.77.0.11\n"
-		if diff := cmp.Diff(want, string(out)); diff != "" {
-			t.Error(diff)
+		for filter, c := range map[string]struct {
+			fields []string
+			want   string
+		}{
+			"dhcp": {[]string{"eth.src", "ip.src", "ip.dst", "dhcp.option.dhcp", "dhcp.ip.your"}, machineMAC + ` 0.0.0.0 255.255.255.255 1 0.0.0.0
+` + link + ` 10.77.0.1 10.77.0.11 2 10.77.0.11
+` + machineMAC + ` 0.0.0.0 255.255.255.255 3 0.0.0.0
+` + link + ` 10.77.0.1 10.77.0.11 5 10.77.0.11
+`},
+			"tftp": {[]string{"ip.src", "udp.length", "tftp.opcode", "tftp.block"}, `10.77.0.11 60 1 
+10.77.0.1 44 6 
+10.77.0.11 12 4 0
+10.77.0.1 524 3 1
+10.77.0.11 12 4 1
+10.77.0.1 524 3 2
+10.77.0.11 12 4 2
+10.77.0.1 524 3 183
+10.77.0.11 12 4 183
+10.77.0.1 271 3 184
+10.77.0.11 12 4 184
+`},
+			"http": {[]string{"ip.src", "http.request.method", "http.response.code"}, "10.77.0.11 GET \n10.77.0.1  200\n"},
+		} {
+			args := []string{"-n", "-r", file, "-Y", filter, "-T", "fields", "-E", "separator= "}
+			for _, f := range c.fields {
+				args = append(args, "-e", f)
+			}
+			out, err := exec.Command("tshark", args...).Output()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(c.want, string(out)); diff != "" {
+				t.Errorf("%s: %s", filter, diff)
+			}
 		}
-		out, err = exec.Command("tshark", "-n", "-r", file, "-Y", "_ws.malformed").CombinedOutput()
+		out, err := exec.Command("tshark", "-n", "-r", file, "-Y", "_ws.malformed").CombinedOutput()
 		if text := string(out); err != nil || strings.Contains(text, "alformed") {
 			t.Errorf("tshark cannot read a packet: %v\n%s", err, out)
 		}

@@ -89,7 +89,7 @@ func (m *Metrics) Event(e fact.Event) {
 		m.httpBytes.Add(float64(max(e.Bytes, 0)))
 	} else if rest, ok := strings.CutPrefix(e.What, "DHCP"); ok {
 		m.dhcp(&e, strings.TrimPrefix(rest, " "))
-	} else if e.What == "Read Request" || e.What == "Write Request" {
+	} else if e.What == "Read Request" || e.What == "Write Request" || e.What == "TFTP packet" {
 		m.tftpTransfers.WithLabelValues(string(e.Result)).Inc()
 		m.tftpBytes.Add(float64(max(e.Bytes, 0)))
 	}

@@ -29,6 +29,7 @@ type transfer struct {
 	began   time.Time
 	ended   bool
 	found           // empty until it has begun
+	trace   *trace  // nil when nobody wants it
 	sender  *sender // nil until it has begun, and when there is nothing to send
 }
 
@@ -69,7 +70,10 @@ func (l *loop) prepare(t *transfer) func() {
 	}
 	s := &sender{terms: terms, pace: newPace(l.Timeout), src: newSource(r, size, terms), oack: oack}
 	s.src.filled(s.src.readFull(s.src.room(0, 0)))
-	s.emit = func(op, block uint16, content []byte) { l.out.add(&t.to, op, block, content) }
+	s.emit = func(op, block uint16, content []byte) {
+		l.out.add(&t.to, op, block, content)
+		l.emitted(t, op, block, content)
+	}
 	opened = nil
 	return func() { l.begin(t, f, s) }
 }
@@ -86,10 +90,12 @@ func (l *loop) begin(t *transfer, f found, s *sender) {
 		l.release(t)
 		return
 	case t.refusal != nil:
-		l.refuse(&t.to, t.refusal.code, t.refusal.text)
+		l.trace(t)
+		l.giveUp(t, t.refusal.code, t.refusal.text)
 		l.finish(t, nil)
 		return
 	}
+	l.trace(t)
 	if !l.SinglePort {
 		sock, err := newSocket(netip.AddrPortFrom(t.arrival.asked, 0), nil)
 		if err == nil {
@@ -101,6 +107,7 @@ func (l *loop) begin(t *transfer, f found, s *sender) {
 			return
 		}
 		t.to = dest{fd: int(sock), name: t.to.name}
+		t.trace.moved(t.to.fd)
 		l.bySocket[int32(sock)] = t
 	}
 	l.unmet = append(l.unmet, t)
@@ -114,6 +121,7 @@ func (l *loop) step(t *transfer, p []byte) {
 		return
 	}
 	if p != nil {
+		l.received(t, p)
 		t.sender.receive(p, l.now)
 	} else {
 		t.sender.tick(l.now)
@@ -174,6 +182,7 @@ func (l *loop) finish(t *transfer, err error) {
 		t.event.Bytes, t.event.Resent = s.bytes(), s.resent
 	}
 	t.event.Duration = l.now.Sub(t.began)
+	l.traceEnd(t)
 	l.report(t.event)
 	l.release(t)
 }
@@ -210,11 +219,17 @@ func (l *loop) judge(t *transfer, err error) {
 		e.Result, e.Detail = fact.Failed, err.Error()
 	case err == errStopping:
 		e.Result, e.Detail = fact.Failed, err.Error()
-		l.refuse(&t.to, codeUndefined, errStopping.Error())
+		l.giveUp(t, codeUndefined, errStopping.Error())
 	default: // of reading the file: the operator sees why
 		e.Result, e.Detail = fact.Failed, err.Error()
-		l.refuse(&t.to, codeUndefined, errInternal.Error())
+		l.giveUp(t, codeUndefined, errInternal.Error())
 	}
+}
+
+// giveUp sends a machine an ERROR in place of the file.
+func (l *loop) giveUp(t *transfer, code uint16, text string) {
+	l.refuse(&t.to, code, text)
+	l.emitted(t, opERROR, code, append([]byte(text), 0))
 }
 
 func (l *loop) report(e fact.Event) {

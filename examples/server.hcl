@@ -39,6 +39,15 @@ inputs {
 interface "eth1" {}
 interface "eth2.40" {}
 
+# coredhcp's own plugins can stand in the DHCP chain before and after hostler, in the order of this file: dns, ipv6only, mtu, netmask,
+# router, searchdomains, sleep and staticroute, each once, with the arguments that coredhcp documents. What they say is said to
+# every machine of every subnet, and "hostler plan" does not know it: it names them, and so does "hostler status". The spec's
+# options are the better way wherever they do.
+# plugin "mtu" {
+#   place = "after" # the default, or "before"
+#   args  = ["9000"]
+# }
+
 # DHCP has no address to choose: it is UDP port 67 of each interface above.
 listen {
   tftp = "0.0.0.0:69"

@@ -119,6 +119,9 @@ func (s *server) machine(name string) (fact.MAC, error) {
 func (s *server) Served() (any, error) {
 	snapshot, rev := s.recon.Current()
 	st := servedState{Revision: rev, Leases: s.leases.List(), Vars: s.config.Vars}
+	if chain := s.dhcp.State().Plugins; len(chain) > 1 {
+		st.Plugins = chain
+	}
 	if snapshot != nil {
 		st.Fleet, st.Artifacts, st.Since = snapshot.Fleet(), s.recon.Artifacts(), s.recon.Status().ServingSince
 	}

@@ -69,9 +69,9 @@ func runPlan(ctx context.Context, env *environment, o *planOptions, args []strin
 	plan := reconcile.NewPlan(base.snapshot, target.Snapshot, base.leases)
 	plan.Revision, plan.Base = target.Revision, base.revision
 	if o.json {
-		code = env.printPlanJSON(plan)
+		code = env.printPlanJSON(plan, base.plugins)
 	} else {
-		p := planPrinter{env: env, plan: plan, old: base.snapshot, new: target.Snapshot, full: o.full}
+		p := planPrinter{env: env, plan: plan, old: base.snapshot, new: target.Snapshot, full: o.full, plugins: base.plugins}
 		p.print(fmt.Sprintf("%s %s", target.Revision.Short(), quoteSubject(target.Subject)), base.label)
 		code = exitOK
 	}
@@ -97,6 +97,7 @@ type planBaseline struct {
 	// Of a running server: what it sets variables to, and what it saw of the files.
 	vars      map[string]string
 	artifacts render.Artifacts
+	plugins   []string // the DHCP chain, when there are others in it
 }
 
 // lend lets a target use what the server saw of files in stores that are not on this machine: else every plan made elsewhere would
@@ -148,7 +149,7 @@ func (env *environment) planBase(ctx context.Context, dir string, o *planOptions
 	if diags.HasErrors() {
 		return nil, env.fail("rendering what the server serves: %v", diags.Error())
 	}
-	b := &planBaseline{snapshot: snapshot, revision: served.Revision, leases: served.Leases, vars: served.Vars, artifacts: served.Artifacts}
+	b := &planBaseline{snapshot: snapshot, revision: served.Revision, leases: served.Leases, vars: served.Vars, artifacts: served.Artifacts, plugins: served.Plugins}
 	b.label = fmt.Sprintf("%s, served on %s since %s", served.Revision.Short(), client.Path(), served.Since.UTC().Format("2 Jan 15:04 MST"))
 	if snapshot == nil {
 		b.label = "nothing: the server on " + client.Path() + " serves no revision yet"
@@ -167,13 +168,18 @@ type planPrinter struct {
 	plan     *reconcile.Plan
 	old, new *render.Snapshot
 	full     bool
+	plugins  []string
 }
 
 const planGroupsShown = 10
 
 func (p *planPrinter) print(target, base string) {
 	out := p.env.stdout
-	fmt.Fprintf(out, "Plan: %s\nagainst %s\n\n", strings.TrimSpace(target), base)
+	fmt.Fprintf(out, "Plan: %s\nagainst %s\n", strings.TrimSpace(target), base)
+	if len(p.plugins) > 0 {
+		fmt.Fprintf(out, "DHCP replies pass through %s: the others may change what is planned here\n", strings.Join(p.plugins, " -> "))
+	}
+	fmt.Fprintln(out)
 	if p.plan.Empty() {
 		fmt.Fprintln(out, "No changes. Every machine's next boot stays as it is.")
 		return
@@ -399,5 +405,6 @@ type servedState struct {
 	Fleet     *spec.Fleet
 	Artifacts render.Artifacts
 	Vars      map[string]string
+	Plugins   []string // the DHCP chain, when other plugins than hostler's are in it
 	Holds     map[fact.NodeName]string
 }

@@ -18,9 +18,13 @@ func (env *environment) message(level, kind, text string, more map[string]any) {
 }
 
 // printPlanJSON writes Terraform's line-delimited messages, with a group a message.
-func (env *environment) printPlanJSON(plan *reconcile.Plan) int {
+func (env *environment) printPlanJSON(plan *reconcile.Plan, plugins []string) int {
 	message := func(kind, text string, more map[string]any) { env.message("info", kind, text, more) }
-	message("source", "plan of "+string(plan.Revision), map[string]any{"revision": plan.Revision, "base": plan.Base})
+	source := map[string]any{"revision": plan.Revision, "base": plan.Base}
+	if len(plugins) > 0 {
+		source["dhcp_plugins"] = plugins
+	}
+	message("source", "plan of "+string(plan.Revision), source)
 	for _, g := range plan.Groups {
 		message("planned_group", fmt.Sprintf("%s %s", g.Action, g.Class), map[string]any{"group": g, "count": max(len(g.Nodes), 1)})
 	}

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/coredhcp/coredhcp/config"
 	"golang.org/x/sync/errgroup"
 
 	"hostler/reconcile"
@@ -168,7 +169,9 @@ func (s *server) bind() error {
 	if s.config.TLS.Machines {
 		base.SecurePort = l.HTTPS.Port()
 	}
+	before, after := chain(s.config.Plugins)
 	d, err := dhcp.Listen(dhcp.Config{
+		Before: before, After: after,
 		Interfaces: s.config.Interfaces, Current: s.recon.Current, Leases: s.leases, Base: base, Event: s.event, Packet: s.packets.Add, Log: s.log, Now: time.Now,
 	})
 	if err != nil {
@@ -226,6 +229,19 @@ func (s *server) bind() error {
 func (s *server) tellManager(ctx context.Context) error {
 	managerOf(os.Getenv).report(ctx, s.Checks, func(err error) { s.log.Warn("service manager", "err", err) })
 	return nil
+}
+
+// chain gives the plugins that stand before and after ours.
+func chain(all []serverconf.Plugin) (before, after []config.PluginConfig) {
+	for _, p := range all {
+		c := config.PluginConfig{Name: p.Name, Args: p.Args}
+		if p.Place == "before" {
+			before = append(before, c)
+		} else {
+			after = append(after, c)
+		}
+	}
+	return before, after
 }
 
 // holders know whose an address is: the machine's that has a lease on it, or that was heard to get it from a site's own DHCP server.

@@ -16,22 +16,29 @@ import (
 const pluginName = "hostler"
 
 // loadChain builds the chain of plugins. coredhcp registers plugins in a map of the whole process, and panics when a name
-// comes twice, so ours is there only while the chain is built. Two servers must not be built at the same time.
+// comes twice, so ours and coredhcp's own are there only while the chain is built. Two servers must not be built at the same time.
 func (s *Server) loadChain() error {
 	own := config.PluginConfig{Name: pluginName}
 	list := slices.Concat(s.cfg.Before, []config.PluginConfig{own}, s.cfg.After)
 	for _, p := range list {
 		s.names = append(s.names, p.Name)
 	}
-	if n := len(s.cfg.Before); slices.Contains(s.names[:n], pluginName) || slices.Contains(s.names[n+1:], pluginName) {
-		return fmt.Errorf("plugin %s: it always is in the chain, and only once", pluginName)
+	if err := CheckPlugins(s.cfg.Before, s.cfg.After); err != nil {
+		return err
 	}
 	// coredhcp's logger is one for the process and writes to stderr on its own account.
 	logger.GetLogger(pluginName).Logger.SetOutput(logWriter{s.cfg.Log})
-	if err := plugins.RegisterPlugin(s.plugin(pluginName)); err != nil {
+	all := []*plugins.Plugin{s.plugin(pluginName)}
+	for _, p := range slices.Concat(s.cfg.Before, s.cfg.After) {
+		if known := stock()[p.Name]; known != nil {
+			all = append(all, known)
+		}
+	}
+	undo, err := registered(all...)
+	if err != nil {
 		return err
 	}
-	defer delete(plugins.RegisteredPlugins, pluginName)
+	defer undo()
 	chain, _, err := plugins.LoadPlugins(&config.Config{Server4: &config.ServerConfig{Plugins: list}})
 	if err != nil {
 		return fmt.Errorf("loading plugins: %w", err)

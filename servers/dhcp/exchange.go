@@ -24,6 +24,7 @@ type exchange struct {
 	revision fact.Revision
 	result   fact.Result
 	detail   string
+	handled  bool        // by our place in the chain
 	silent   bool        // no reply, and no refusal: the request was another server's
 	commit   *fact.Lease // must be durable before the reply leaves
 }

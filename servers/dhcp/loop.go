@@ -146,6 +146,9 @@ func (s *Server) traverse(x *exchange, req *dhcpv4.DHCPv4) *dhcpv4.DHCPv4 {
 	switch {
 	case resp != nil && resp.MessageType() == dhcpv4.MessageTypeNone && x.facts.Message != fact.BOOTP:
 		resp = nil // a RELEASE or DECLINE that no plugin took away: neither has a reply
+	case resp != nil && !x.handled:
+		x.refuse("answered by another plugin before hostler could")
+		resp = nil
 	case resp == nil && x.result == fact.OK && x.facts.Message != fact.Release && !x.silent:
 		x.refuse("dropped by another plugin")
 	case resp != nil && x.commit != nil && addrOf(resp.YourIPAddr) != x.commit.Addr:

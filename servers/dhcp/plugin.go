@@ -57,6 +57,7 @@ func (r *responder) handle(req, resp *dhcpv4.DHCPv4) (*dhcpv4.DHCPv4, bool) {
 		// Under coredhcp's own server, and not told which interface it serves.
 		return r.handleAlone("", req, resp)
 	}
+	x.handled = true
 	if resp == nil || !r.decide(x, req, resp) {
 		return nil, true
 	}

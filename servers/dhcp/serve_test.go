@@ -10,9 +10,6 @@ import (
 	"github.com/coredhcp/coredhcp/config"
 	"github.com/coredhcp/coredhcp/handler"
 	"github.com/coredhcp/coredhcp/plugins"
-	"github.com/coredhcp/coredhcp/plugins/mtu"
-	"github.com/coredhcp/coredhcp/plugins/searchdomains"
-	"github.com/coredhcp/coredhcp/plugins/sleep"
 	"github.com/coredhcp/coredhcp/server"
 	"github.com/insomniacslk/dhcp/dhcpv4"
 	"golang.org/x/sys/unix"
@@ -96,7 +93,6 @@ func plugin(name string, h handler.Handler4) *plugins.Plugin {
 
 // TestChain puts coredhcp's own plugins before and after ours.
 func TestChain(t *testing.T) {
-	register(t, &mtu.Plugin, &searchdomains.Plugin, &sleep.Plugin)
 	seg := newSegment(t, "10.77.0.1/24")
 	s := serve(t, func(c *Config) {
 		c.Before = []config.PluginConfig{{Name: "sleep", Args: []string{"1ms"}}, {Name: "mtu", Args: []string{"9000"}}}
@@ -112,17 +108,47 @@ func TestChain(t *testing.T) {
 	if got := strings.Join(s.State().Plugins, " "); got != "sleep mtu hostler searchdomains" {
 		t.Errorf("plugins: %s", got)
 	}
+	// A second server of the process is built with the same plugins: coredhcp's map must not know them any more.
+	serve(t, func(c *Config) {
+		c.After = []config.PluginConfig{{Name: "searchdomains", Args: []string{"lab.example"}}}
+	}, newSegment(t, "10.78.0.1/16").server)
+}
+
+// TestChainEndsEarly drops what a plugin before ours makes of a request without us: it has no address, no server and no decision.
+func TestChainEndsEarly(t *testing.T) {
+	register(t, plugin("early", func(_, resp *dhcpv4.DHCPv4) (*dhcpv4.DHCPv4, bool) { return resp, true }))
+	seg := newSegment(t, "10.77.0.1/24")
+	s := serve(t, func(c *Config) { c.Before = []config.PluginConfig{{Name: "early"}} }, seg.server)
+	seg.raw(t).send(wirePacket{xid: 1, mac: n1, options: message(fact.Discover)}.bytes())
+	if e := s.waitEvent(t, 1, "DHCP Discover"); e.Result != fact.Refused || e.Detail != "answered by another plugin before hostler could" {
+		t.Error(describe(e))
+	}
 }
 
 // TestChainErrors refuses chains that cannot be built.
 func TestChainErrors(t *testing.T) {
 	for _, c := range []struct{ plugin, want string }{
-		{"nosuch", "dhcp: loading plugins: error parsing config: DHCPv4: unknown plugin `nosuch`"},
+		{"nosuch", "dhcp: plugin nosuch: there is none of that name; there are dns, ipv6only, mtu, netmask, router, searchdomains, sleep, staticroute"},
+		{"range", "dhcp: plugin range: not beside hostler: it gives addresses that this server knows nothing of"},
+		{"mtu", "dhcp: loading plugins: need one mtu value"},
 		{"hostler", "dhcp: plugin hostler: it always is in the chain, and only once"},
 	} {
 		cfg := (&served{recorder: newRecorder()}).config(t, "lo")
 		cfg.After = []config.PluginConfig{{Name: c.plugin}}
 		if _, err := Listen(cfg); err == nil || err.Error() != c.want {
+			t.Errorf("got %v, want %s", err, c.want)
+		}
+	}
+	if len(plugins.RegisteredPlugins) != 0 {
+		t.Errorf("left behind: %v", plugins.RegisteredPlugins)
+	}
+	for _, c := range []struct {
+		before, after, want string
+	}{
+		{"mtu", "mtu", "plugin mtu: it can be in the chain only once"},
+		{"ipv6only", "dns", "plugin ipv6only: it ends the chain for some machines, so it cannot be before hostler"},
+	} {
+		if err := CheckPlugins([]config.PluginConfig{{Name: c.before}}, []config.PluginConfig{{Name: c.after}}); err == nil || err.Error() != c.want {
 			t.Errorf("got %v, want %s", err, c.want)
 		}
 	}

@@ -38,7 +38,7 @@ func fileBlock() *block {
 			{name: "store_roots", set: texts(func(c *Config) *[]string { return &c.StoreRoots }, absolute)},
 			{name: "state_dir", set: text(func(c *Config) *string { return &c.StateDir }, absolute)},
 		},
-		blocks: []*block{sourceBlock(), inputsBlock(), interfaceBlock(), listenBlock(), tlsBlock(), limitsBlock()},
+		blocks: []*block{sourceBlock(), inputsBlock(), interfaceBlock(), pluginBlock(), listenBlock(), tlsBlock(), limitsBlock()},
 		refused: map[string]string{
 			"verify":  later + " A server that should check signatures must not run without.",
 			"guard":   later + " A server that should be guarded must not run without.",
@@ -98,6 +98,16 @@ func inputsBlock() *block {
 
 func interfaceBlock() *block {
 	return &block{name: "interface", label: "NAME", many: true, begin: addInterface}
+}
+
+func pluginBlock() *block {
+	return &block{
+		name: "plugin", label: "NAME", many: true, begin: addPlugin,
+		attrs: []setting{
+			{name: "place", set: text(func(c *Config) *string { return &lastPlugin(c).Place }, oneOf("before", "after"))},
+			{name: "args", set: texts(func(c *Config) *[]string { return &lastPlugin(c).Args }, argument)},
+		},
+	}
 }
 
 func listenBlock() *block {

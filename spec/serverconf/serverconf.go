@@ -13,6 +13,7 @@ type Config struct {
 	Source     Source
 	Vars       map[string]string // values for the spec's variables, as text
 	Interfaces []string          // the only ones that are served, in the order of the file
+	Plugins    []Plugin          // coredhcp's that stand in the DHCP chain beside ours, in the order of the file
 	Listen     Listen
 	TLS        TLS
 	Advertise  string   // base of the URLs that machines are given, without a final slash; empty: the address they talk to
@@ -35,6 +36,13 @@ type Source struct {
 	KnownHostsFile string
 	Username       string
 	CAFile         string
+}
+
+// Plugin is one of coredhcp's plugins, with the arguments that its own documentation describes. Which there are, the DHCP server knows.
+type Plugin struct {
+	Name  string
+	Place string // "before" or "after" ours
+	Args  []string
 }
 
 // Listen are the addresses to listen on. DHCP has none: it listens on UDP port 67 of the interfaces.

@@ -54,6 +54,13 @@ inputs {
 }
 interface "eth1" {}
 interface "eth0" {}
+plugin "mtu" {
+  place = "before"
+  args  = ["9000"]
+}
+plugin "searchdomains" {
+  args = ["lab.example", "example"]
+}
 listen {
   tftp        = "10.0.0.1:6969"
   http        = ":80"
@@ -90,6 +97,7 @@ store_roots = ["/srv/images/", "/srv/lab"]
 			"env": "prod", "racks": "4", "debug": "true", "dns": `["10.0.0.1","$${x}"]`, "nothing": "null", "odd name": "y",
 		},
 		Interfaces: []string{"eth1", "eth0"},
+		Plugins:    []Plugin{{"mtu", "before", []string{"9000"}}, {"searchdomains", "after", []string{"lab.example", "example"}}},
 		Listen:     Listen{TFTP: netip.MustParseAddrPort("10.0.0.1:6969"), TFTPSinglePort: true, HTTP: netip.MustParseAddrPort("0.0.0.0:80"), HTTPS: netip.MustParseAddrPort("0.0.0.0:443"), Metrics: netip.MustParseAddrPort("127.0.0.1:9100"), PathPrefix: "/apis/bss"},
 		TLS:        TLS{CertFile: "/etc/hostler/chain.pem", KeyFile: "/etc/hostler/key.pem", Machines: true},
 		Advertise:  "https://boot.example.net/pxe",
@@ -209,7 +217,7 @@ func TestExample(t *testing.T) {
 	if d := cmp.Diff(&want, got, cmpopts.EquateComparable(netip.AddrPort{})); d != "" {
 		t.Error(d)
 	}
-	uncommented := regexp.MustCompile(`(?m)^( *)# ( *[a-z_]+ *= ("[^"]*"|true)|tls {|})`).ReplaceAll(src, []byte("$1$2"))
+	uncommented := regexp.MustCompile(`(?m)^( *)# ( *[a-z_]+ *= ("[^"]*"|true|\[.*\])|tls {|plugin "mtu" {|})`).ReplaceAll(src, []byte("$1$2"))
 	if _, ds := Parse("server.hcl", uncommented); len(ds) > 0 {
 		t.Errorf("with its comments in force: %s", ds)
 	}

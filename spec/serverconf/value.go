@@ -279,6 +279,29 @@ func addInterface(c *Config, name string) error {
 	return nil
 }
 
+// addPlugin begins a plugin. What it changes must be seen after ours has answered, if nothing else is said.
+func addPlugin(c *Config, name string) error {
+	if _, err := oneWord(name); err != nil {
+		return err
+	}
+	c.Plugins = append(c.Plugins, Plugin{Name: name, Place: "after"})
+	return nil
+}
+
+func lastPlugin(c *Config) *Plugin {
+	if len(c.Plugins) == 0 { // its label was refused
+		return &Plugin{}
+	}
+	return &c.Plugins[len(c.Plugins)-1]
+}
+
+func argument(s string) (string, error) {
+	if strings.IndexByte(s, 0) >= 0 {
+		return "", errors.New("an argument cannot have a NUL")
+	}
+	return s, nil
+}
+
 // setVars keeps each value as the text that would be given by a flag.
 func setVars(c *Config, v cty.Value) error {
 	if !v.Type().IsObjectType() && !v.Type().IsMapType() {

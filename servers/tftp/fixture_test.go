@@ -48,9 +48,8 @@ func digest(b []byte) fact.Digest {
 	return fact.Digest(hex.EncodeToString(h[:]))
 }
 
-// snapshot is a fleet of one machine that boots lpxelinux.0's way, and the loader files.
-func snapshot(t testing.TB) *render.Snapshot {
-	t.Helper()
+// snapshotOf is a fleet of one machine that boots lpxelinux.0's way, and the loader files.
+func snapshotOf(files map[string][]byte) (*render.Snapshot, error) {
 	f := &spec.Fleet{
 		Language: 1,
 		Images: []spec.Image{{Name: "rocky9", Files: []spec.ImageFile{
@@ -70,9 +69,9 @@ func snapshot(t testing.TB) *render.Snapshot {
 	}
 	s, ds := render.Render(f, artifacts, render.Assignments{})
 	if ds.HasErrors() {
-		t.Fatal(ds)
+		return nil, ds
 	}
-	return s
+	return s, nil
 }
 
 // blobs has the files in memory, unless a test puts something else in their place.
@@ -87,7 +86,7 @@ type opened struct {
 func (o opened) Close() error { o.count.Add(-1); return nil }
 
 // memoryBlobs fails the test when a file is open after the server has ended.
-func memoryBlobs(t testing.TB) blobs {
+func memoryBlobs(t testing.TB, files map[string][]byte) blobs {
 	b, count := blobs{}, &atomic.Int32{}
 	for _, content := range files {
 		b[digest(content)] = func() (io.ReadSeekCloser, error) {
@@ -171,12 +170,21 @@ type fixture struct {
 // start serves on the loopback interface until the test ends.
 func start(t testing.TB, change func(*Config)) fixture {
 	t.Helper()
-	snap := snapshot(t)
+	return startWith(t, files, change)
+}
+
+// startWith serves other files.
+func startWith(t testing.TB, files map[string][]byte, change func(*Config)) fixture {
+	t.Helper()
+	snap, err := snapshotOf(files)
+	if err != nil {
+		t.Fatal(err)
+	}
 	ev := &events{ch: make(chan fact.Event, 10000)}
 	c := Config{
 		Addr:    netip.MustParseAddrPort("127.0.0.1:0"),
 		Current: func() (*render.Snapshot, fact.Revision) { return snap, "dir@sha256:1" },
-		Blobs:   memoryBlobs(t),
+		Blobs:   memoryBlobs(t, files),
 		Leases:  leases{machine.addr: {Addr: machine.addr, MAC: machine.mac, Node: machine.name, State: fact.Bound}},
 		Boots:   boots{},
 		Base:    late.Base{Port: 8080},

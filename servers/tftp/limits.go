@@ -8,11 +8,11 @@ type limits struct {
 	most      int
 	perClient int // 0: not bounded
 	running   int
-	clients   map[netip.Addr]*client
+	clients   map[netip.Addr]*address
 }
 
-// client is what is known of an address while it has transfers.
-type client struct {
+// address is what is known of one while it has transfers.
+type address struct {
 	running int
 	newest  map[string]uint16 // the port of the last request for a file
 }
@@ -21,7 +21,7 @@ type client struct {
 const mostNames = 256
 
 func newLimits(most, perClient int) *limits {
-	return &limits{most: most, perClient: perClient, clients: map[netip.Addr]*client{}}
+	return &limits{most: most, perClient: perClient, clients: map[netip.Addr]*address{}}
 }
 
 // enter counts a request, or says which bound refuses it.
@@ -33,7 +33,7 @@ func (l *limits) enter(peer netip.AddrPort, name string) (refusal string) {
 	case c != nil && l.perClient > 0 && c.running >= l.perClient:
 		return "too many transfers of one client at once"
 	case c == nil:
-		c = &client{newest: map[string]uint16{}}
+		c = &address{newest: map[string]uint16{}}
 		l.clients[peer.Addr()] = c
 	case len(c.newest) >= mostNames:
 		clear(c.newest) // who asks for ever new names while one transfer goes on must not use up memory

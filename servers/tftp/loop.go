@@ -161,10 +161,10 @@ func (l *loop) listen(sock socket) {
 	}
 	for i := range n {
 		p, peer := l.in.packet(i)
-		op := uint16(0)
-		if len(p) >= 2 {
-			op = binary.BigEndian.Uint16(p)
+		if len(p) < 2 {
+			continue
 		}
+		op := binary.BigEndian.Uint16(p)
 		if l.SinglePort && (op == opACK || op == opERROR) {
 			// That of a transfer that has ended is not answered: the client may use the port for another by now.
 			if t := l.byPeer[peer]; t != nil {

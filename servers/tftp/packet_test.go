@@ -2,6 +2,7 @@ package tftp
 
 import (
 	"encoding/binary"
+	"encoding/hex"
 	"fmt"
 	"net"
 	"net/netip"
@@ -80,11 +81,14 @@ func encode(line string) ([]byte, error) {
 		if f[0] == "WRQ" {
 			op = opWRQ
 		}
-		b := append(u16(nil, op), strings.Join(append(f[1:2:2], f[2]), "\x00")+"\x00"...)
+		name := strings.NewReplacer(`\xff`, "\xff", `\x00`, "\x00").Replace(f[1])
+		b := append(u16(nil, op), name+"\x00"+f[2]+"\x00"...)
 		for _, o := range f[3:] {
 			b = append(b, strings.Replace(o, "=", "\x00", 1)+"\x00"...)
 		}
 		return b, nil
+	case len(f) == 2 && f[0] == "HEX":
+		return hex.DecodeString(f[1])
 	case len(f) == 2 && f[0] == "ACK":
 		return u16(u16(nil, opACK), num(1)), nil
 	case len(f) >= 2 && f[0] == "ERROR":

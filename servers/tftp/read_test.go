@@ -219,7 +219,7 @@ func TestBadFiles(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			blobs := memoryBlobs(t)
+			blobs := memoryBlobs(t, files)
 			blobs[digest(files["multi.efi"])] = tt.open
 			srv := start(t, func(c *Config) { c.Blobs = blobs })
 			if _, got := newPeer(t, srv.addr).fetch("RRQ multi.efi octet"); got != tt.client {
@@ -242,7 +242,7 @@ func TestBadFiles(t *testing.T) {
 
 // A panic while reading ahead, in another goroutine, must not end the process either.
 func TestPanicWhileReading(t *testing.T) {
-	blobs := memoryBlobs(t)
+	blobs := memoryBlobs(t, files)
 	blobs[digest(files["large.efi"])] = func() (io.ReadSeekCloser, error) {
 		return &breaking{bytes.NewReader(files["large.efi"]), 100_000, func() error { panic("disk") }}, nil
 	}

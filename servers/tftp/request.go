@@ -58,7 +58,7 @@ func parseRequest(p []byte) (request, error) {
 	}
 	r := request{write: op == opWRQ}
 	name, rest, ok := bytes.Cut(p[2:], []byte{0})
-	if !ok {
+	if !ok || len(name) == 0 {
 		return r, errMalformed
 	}
 	r.name = string(name)

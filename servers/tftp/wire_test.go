@@ -2,7 +2,6 @@ package tftp
 
 import (
 	"bytes"
-	"context"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -164,15 +163,7 @@ func TestListenErrors(t *testing.T) {
 // TestInterfaces runs itself in a network namespace with two links to a second one. The server is bound to one link
 // with two addresses, and must answer there, from the address that was asked, and nowhere else.
 func TestInterfaces(t *testing.T) {
-	if os.Getenv("HOSTLER_TEST_NAMESPACE") == "" {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-		defer cancel()
-		cmd := exec.CommandContext(ctx, os.Args[0], "-test.run=^TestInterfaces$", "-test.v")
-		cmd.Env = append(os.Environ(), "HOSTLER_TEST_NAMESPACE=1")
-		cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL}
-		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Fatalf("in the namespace: %v\n%s", err, out)
-		}
+	if !insideNamespace(t) {
 		return
 	}
 	far := namespace(t)
@@ -221,8 +212,8 @@ func TestInterfaces(t *testing.T) {
 }
 
 // namespace makes a second network namespace, that of a process which ends with the test, and gives its process id.
-func namespace(t *testing.T) string {
-	cmd := exec.Command("sleep", "60")
+func namespace(t testing.TB) string {
+	cmd := exec.Command("sleep", "600")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)

@@ -10,7 +10,7 @@ umask 022 # machines read the guest through a server that may run as another use
 
 packages=(qemu-system-x86 ipxe-qemu ovmf busybox-static cpio xz-utils iproute2 git)
 if [ "${1:?demo or test}" = test ]; then
-	packages+=(gcc libc6-dev pxelinux syslinux-common dnsmasq-base isc-dhcp-client udhcpc tftp-hpa curl openssh-server systemd
+	packages+=(gcc libc6-dev pxelinux syslinux-common dnsmasq-base isc-dhcp-client udhcpc tftp-hpa atftp nftables libwrap0 curl openssh-server systemd
 		qemu-system-arm qemu-efi-aarch64 tshark debootstrap systemd-container buildah libcap2-bin)
 fi
 
@@ -111,6 +111,11 @@ if [ "$1" = test ] && [ ! -e "$guest/arm64" ]; then
 	fetch "$work/arm64-unpacked" busybox-static
 	prepare "$work/arm64" arm64 "$work/arm64-unpacked/bin/busybox"
 	place "$work/arm64" "$guest/arm64"
+fi
+if [ "$1" = test ] && [ ! -e "$guest/tftpd-hpa" ]; then # to compare with; installed, it would begin to serve this host
+	refresh
+	fetch "$work/tftpd-hpa" tftpd-hpa
+	place "$work/tftpd-hpa" "$guest/tftpd-hpa"
 fi
 ln -sfn "$recipe" "$cache/guest"
 

@@ -16,23 +16,34 @@ const maxCmdline = 2047
 
 // cmdline gives the kernel arguments of a machine, in print order.
 func (s *Snapshot) cmdline(t *target) fact.Text {
-	var words []string
-	for _, a := range t.settings.KernelArgs {
+	var b strings.Builder
+	s.writeCmdline(&b, t)
+	return fact.Text(b.String())
+}
+
+func (s *Snapshot) writeCmdline(b *strings.Builder, t *target) {
+	for i := range t.settings.KernelArgs {
+		a := &t.settings.KernelArgs[i]
 		if a.PerNode { // evaluated for each node, and this one has no value for it
 			continue
 		}
 		if a.Flag {
-			words = append(words, a.Key)
+			b.WriteString(a.Key)
+			b.WriteByte(' ')
 		}
 		for _, v := range a.Values {
-			words = append(words, a.Key+"="+quoteArg(string(s.resolve(t, v))))
+			b.WriteString(a.Key)
+			b.WriteByte('=')
+			b.WriteString(quoteArg(string(s.resolve(t, v))))
+			b.WriteByte(' ')
 		}
 	}
-	words = append(words, bootArg+"="+string(fact.NewLate(fact.LateBoot, "")))
+	b.WriteString(bootArg + "=")
+	b.WriteString(string(fact.NewLate(fact.LateBoot, "")))
 	if t.settings.KernelArgsTail != "" {
-		words = append(words, "--", t.settings.KernelArgsTail)
+		b.WriteString(" -- ")
+		b.WriteString(t.settings.KernelArgsTail)
 	}
-	return fact.Text(strings.Join(words, " "))
 }
 
 // quoteArg writes a value as the kernel reads it (lib/cmdline.c next_arg): a value with a space stands in double

@@ -124,31 +124,49 @@ func (w *scriptWriter) image() (text fact.Text, reason string) {
 	if m == nil {
 		return "", "it has no image"
 	}
-	kernel, initrds := w.s.bootFiles(m)
-	if kernel == nil {
+	lines := w.s.bootLines[m]
+	if lines == nil {
 		return "", fmt.Sprintf("image %s has no kernel", m.Name)
-	}
-	what := strings.TrimSpace("image " + m.Name + " " + m.Version)
-	if m != t.image {
-		what += fmt.Sprintf(", after %d attempts", w.retry)
 	}
 	booted := *t
 	booted.image = m
 	var b strings.Builder
-	b.WriteString(w.header(what))
-	b.WriteString("kernel --name kernel " + string(fileURL(*kernel)) + " ")
-	for i := range initrds {
+	b.Grow(len(lines.head) + len(lines.kernel) + len(lines.initrds) + 1024)
+	b.WriteString("#!ipxe\n# ")
+	b.WriteString(plain(w.who))
+	b.WriteString(lines.head)
+	if m != t.image {
+		fmt.Fprintf(&b, ", after %d attempts", w.retry)
+	}
+	b.WriteString(lines.kernel)
+	w.s.writeCmdline(&b, &booted)
+	b.WriteString(lines.initrds)
+	w.again(&b)
+	return fact.Text(b.String()), ""
+}
+
+// bootLines is what all scripts that boot an image have in common: a rack asks for them at once.
+type bootLines struct {
+	head    string // after the machine's name
+	kernel  string // up to the kernel's arguments
+	initrds string // behind them
+}
+
+// newBootLines gives nil for an image without a kernel.
+func (s *Snapshot) newBootLines(m *spec.Image) *bootLines {
+	kernel, initrds := s.bootFiles(m)
+	if kernel == nil {
+		return nil
+	}
+	l := &bootLines{head: ": " + plain("image "+m.Name+" "+m.Version), kernel: "\nkernel --name kernel " + string(fileURL(*kernel)) + " ", initrds: " || goto retry\n"}
+	for i, f := range initrds {
 		// A UEFI kernel fetches the initrds that its command line names from iPXE, under the names that iPXE gave
 		// them; a BIOS kernel is given them all, in order, and does not care.
-		b.WriteString("initrd=" + initrdName(i) + " ")
+		l.kernel += "initrd=" + initrdName(i) + " "
+		l.initrds += "initrd --name " + initrdName(i) + " " + string(fileURL(f)) + " || goto retry\n"
 	}
-	b.WriteString(string(w.s.cmdline(&booted)) + " || goto retry\n")
-	for i, f := range initrds {
-		b.WriteString("initrd --name " + initrdName(i) + " " + string(fileURL(f)) + " || goto retry\n")
-	}
-	b.WriteString("boot || goto retry\n")
-	b.WriteString(w.again())
-	return fact.Text(b.String()), ""
+	l.initrds += "boot || goto retry\n"
+	return l
 }
 
 func initrdName(i int) string {
@@ -173,19 +191,27 @@ func (s *Snapshot) bootFiles(m *spec.Image) (kernel *File, initrds []File) {
 
 // again asks for the script once more. The label is also where every failed step goes; imgfree drops what
 // a broken attempt left in memory, and --replace keeps a thousand retries from nesting a thousand scripts.
-func (w *scriptWriter) again() string {
-	return ":retry\nimgfree\nsleep " + strconv.Itoa(delay(w.target.settings.Retry, w.target.mac, w.retry)) +
-		"\nchain --replace " + string(fact.NewLate(fact.LateBase, "")) + "/boot/v1/bootscript?" + w.query +
-		"&retry=" + strconv.Itoa(w.retry+1) + " || goto retry\n"
+func (w *scriptWriter) again(b *strings.Builder) {
+	b.WriteString(":retry\nimgfree\nsleep ")
+	b.WriteString(strconv.Itoa(delay(w.target.settings.Retry, w.target.mac, w.retry)))
+	b.WriteString("\nchain --replace ")
+	b.WriteString(string(fact.NewLate(fact.LateBase, "")))
+	b.WriteString("/boot/v1/bootscript?")
+	b.WriteString(w.query)
+	b.WriteString("&retry=")
+	b.WriteString(strconv.Itoa(w.retry + 1))
+	b.WriteString(" || goto retry\n")
 }
 
 // wait says who the machine is and why it does not boot, and asks again: a machine is never left without a next step.
 func (w *scriptWriter) wait(reason string) fact.Text {
-	text := w.header(reason) + "echo hostler: " + plain(w.who) + ": " + plain(reason) + "\n"
+	var b strings.Builder
+	b.WriteString(w.header(reason) + "echo hostler: " + plain(w.who) + ": " + plain(reason) + "\n")
 	if !w.target.mac.IsZero() {
-		text += "echo hostler: boot interface " + w.target.mac.String() + "\n"
+		b.WriteString("echo hostler: boot interface " + w.target.mac.String() + "\n")
 	}
-	return fact.Text(text + w.again())
+	w.again(&b)
+	return fact.Text(b.String())
 }
 
 // disk hands over to what is installed. A BIOS is told to boot its first disk. UEFI firmware goes on to its next boot
@@ -226,6 +252,9 @@ func delay(r spec.Retry, mac fact.MAC, retry int) int {
 
 // plain makes text harmless in a line of a script that machines run: printable ASCII without what iPXE would interpret.
 func plain(s string) string {
+	if isPlain(s) {
+		return s
+	}
 	s = strings.Map(func(r rune) rune {
 		switch {
 		case isSpace(r):
@@ -238,4 +267,15 @@ func plain(s string) string {
 		return r
 	}, s)
 	return strings.Join(strings.Fields(s), " ")
+}
+
+// isPlain reports whether plain would change nothing, as with almost every name.
+func isPlain(s string) bool {
+	for i := 0; i < len(s); i++ {
+		c := s[i]
+		if c > '~' || c < ' ' || strings.IndexByte(`${}\|&;#`, c) >= 0 || c == ' ' && (i == 0 || i == len(s)-1 || s[i+1] == ' ') {
+			return false
+		}
+	}
+	return true
 }

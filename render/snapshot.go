@@ -16,14 +16,15 @@ type Snapshot struct {
 	holds     map[fact.NodeName]string
 	digest    fact.Digest
 
-	profiles []profile // as fleet.Profiles
-	subnets  []subnet  // as fleet.Subnets
-	networks networks
-	images   map[string]*spec.Image
-	loaders  []*spec.Loader // the author's before the built-in ones
-	tftp     map[string]File
-	blobs    map[fact.Digest]File
-	parts    []part // as fleet.Nodes
+	profiles  []profile // as fleet.Profiles
+	subnets   []subnet  // as fleet.Subnets
+	networks  networks
+	images    map[string]*spec.Image
+	bootLines map[*spec.Image]*bootLines
+	loaders   []*spec.Loader // the author's before the built-in ones
+	tftp      map[string]File
+	blobs     map[fact.Digest]File
+	parts     []part // as fleet.Nodes
 
 	byMAC     map[fact.MAC]port
 	byName    map[fact.NodeName]int32
@@ -39,7 +40,7 @@ type port struct{ node, iface int32 }
 
 // Render builds a snapshot. The snapshot is nil if, and only if, the diagnostics have errors.
 func Render(f *spec.Fleet, a Artifacts, as Assignments) (*Snapshot, spec.Diagnostics) {
-	s := &Snapshot{fleet: f, artifacts: a, holds: as.Holds, images: map[string]*spec.Image{}}
+	s := &Snapshot{fleet: f, artifacts: a, holds: as.Holds, images: map[string]*spec.Image{}, bootLines: map[*spec.Image]*bootLines{}}
 	for i := range f.Images {
 		s.images[f.Images[i].Name] = &f.Images[i]
 	}
@@ -54,6 +55,11 @@ func Render(f *spec.Fleet, a Artifacts, as Assignments) (*Snapshot, spec.Diagnos
 	s.indexSubnets()
 	s.indexProfiles()
 	s.indexFiles()
+	for _, m := range s.images {
+		if l := s.newBootLines(m); l != nil {
+			s.bootLines[m] = l
+		}
+	}
 	ds := s.check()
 	if ds.HasErrors() {
 		return nil, ds

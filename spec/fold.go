@@ -86,11 +86,21 @@ func (s *Settings) sort() {
 			rank[k] = i - len(s.KernelArgsOrder) // negative: before the others
 		}
 	}
-	slices.SortFunc(s.KernelArgs, func(a, b Arg) int {
+	s.KernelArgs = sorted(s.KernelArgs, func(a, b Arg) int {
 		return cmp.Or(cmp.Compare(rank[a.Key], rank[b.Key]), cmp.Compare(a.Key, b.Key))
 	})
-	slices.SortFunc(s.Vars, func(a, b Var) int { return cmp.Compare(a.Name, b.Name) })
-	slices.SortFunc(s.Options, func(a, b Option) int { return cmp.Or(cmp.Compare(a.Code, b.Code), cmp.Compare(a.Name, b.Name)) })
+	s.Vars = sorted(s.Vars, func(a, b Var) int { return cmp.Compare(a.Name, b.Name) })
+	s.Options = sorted(s.Options, func(a, b Option) int { return cmp.Or(cmp.Compare(a.Code, b.Code), cmp.Compare(a.Name, b.Name)) })
+}
+
+// sorted leaves a list alone that is in order: it may be another's too.
+func sorted[E any](list []E, order func(a, b E) int) []E {
+	if slices.IsSortedFunc(list, order) {
+		return list
+	}
+	list = slices.Clone(list)
+	slices.SortFunc(list, order)
+	return list
 }
 
 // defaults fills in what no layer set and machines need.
@@ -150,8 +160,13 @@ func (r Retry) over(base Retry) Retry {
 	return Retry{cmp.Or(r.Delay, base.Delay), cmp.Or(r.MaxDelay, base.MaxDelay), cmp.Or(r.Attempts, base.Attempts), cmp.Or(r.Fallback, base.Fallback)}
 }
 
-// merge lays own elements over inherited ones by key, without those that are marks rather than values.
+// merge lays own elements over inherited ones by key, without those that are marks rather than values. It may give the inherited list
+// itself: most nodes have nothing to lay over it, and each boot script asks.
 func merge[E any](base, own []E, key func(E) (name string, mark bool)) []E {
+	isMark := func(e E) bool { _, mark := key(e); return mark }
+	if len(own) == 0 && !slices.ContainsFunc(base, isMark) {
+		return base
+	}
 	set := make(map[string]bool, len(own))
 	out := make([]E, 0, len(base)+len(own))
 	for _, e := range own {

@@ -34,25 +34,31 @@ type Part struct {
 // Parts splits the text into literals and late values.
 func (t Text) Parts() []Part {
 	var parts []Part
+	t.each(func(p Part) { parts = append(parts, p) })
+	return parts
+}
+
+func (t Text) each(f func(Part)) {
 	s := string(t)
 	for s != "" {
 		i := strings.IndexByte(s, 0)
 		if i < 0 {
-			return append(parts, Part{"", s})
+			f(Part{"", s})
+			return
 		}
 		if i > 0 {
-			parts = append(parts, Part{"", s[:i]})
+			f(Part{"", s[:i]})
 		}
 		rest := s[i+1:]
 		j := strings.IndexByte(rest, 0)
 		if j < 0 { // cannot be built by NewLate; kept as it is, so that nothing is lost
-			return append(parts, Part{"", s[i:]})
+			f(Part{"", s[i:]})
+			return
 		}
 		kind, arg, _ := strings.Cut(rest[:j], ":")
-		parts = append(parts, Part{Late(kind), arg})
+		f(Part{Late(kind), arg})
 		s = rest[j+1:]
 	}
-	return parts
 }
 
 // Fill replaces every late value by what value says of it.
@@ -61,13 +67,14 @@ func (t Text) Fill(value func(Late, string) string) string {
 		return string(t)
 	}
 	var b strings.Builder
-	for _, p := range t.Parts() {
+	b.Grow(len(t) + 256) // scripts are filled in one after the other, and a URL is longer than its mark
+	t.each(func(p Part) {
 		if p.Kind == "" {
 			b.WriteString(p.Value)
 		} else {
 			b.WriteString(value(p.Kind, p.Value))
 		}
-	}
+	})
 	return b.String()
 }
 

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"math"
 	"slices"
+	"time"
 
 	"hostler/render/fact"
 )
@@ -15,13 +16,18 @@ type queued struct {
 	extent   *extent // nil for an event of no boot
 }
 
+// gather is how long the first event waits for others: writing each by itself costs more than all else that is done about it.
+const gather = 2 * time.Millisecond
+
 // write takes entries off the queue until Close.
 func (t *Timeline) write() {
 	defer close(t.done)
 	for {
 		select {
 		case q := <-t.queue:
+			time.Sleep(gather)
 			t.writeSome(q)
+			t.drain()
 		case done := <-t.flushes:
 			t.drain()
 			close(done)

@@ -51,16 +51,25 @@ const (
 // encode gives the line: CRC-32C in hexadecimal, a blank, JSON, a line feed.
 func (e *entry) encode() ([]byte, error) {
 	e.Format = format
-	b, err := json.Marshal(e)
-	if err != nil {
-		return nil, err
+	const sum = 9 // bytes, with the blank
+	line := make([]byte, sum, 512)
+	if e.Kind == kindEvent && e.Event != nil {
+		line = append(line, `{"v":1,"kind":"event","event":`...)
+		line = append(appendEvent(line, e.Event), '}')
+	} else {
+		b, err := json.Marshal(e)
+		if err != nil {
+			return nil, err
+		}
+		line = append(line, b...)
 	}
-	if len(b) > longestLine-10 {
-		return nil, fmt.Errorf("an entry of %d bytes", len(b))
+	if len(line) >= longestLine {
+		return nil, fmt.Errorf("an entry of %d bytes", len(line))
 	}
-	line := make([]byte, 0, len(b)+10)
-	line = hex.AppendEncode(line, binary.BigEndian.AppendUint32(nil, crc32.Checksum(b, castagnoli)))
-	line = append(append(line, ' '), b...)
+	var crc [4]byte
+	binary.BigEndian.PutUint32(crc[:], crc32.Checksum(line[sum:], castagnoli))
+	hex.Encode(line, crc[:])
+	line[sum-1] = ' '
 	return append(line, '\n'), nil
 }
 

@@ -1,6 +1,7 @@
 package timeline
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -52,7 +53,12 @@ func (t *Timeline) Script(mac fact.MAC, node fact.NodeName, addr netip.Addr, rev
 		e.Kind, e.Hash = kindToken, hashOf(r.token)
 		r.admit(&e)
 	} else {
+		known := r.addr == e.Addr && r.pinned == rev && r.Node == cmp.Or(node, r.Node)
 		r.pin(&e)
+		if known { // a machine that asks again: what a restart must find is there
+			defer t.mu.Unlock()
+			return r.ID, r.token, nil
+		}
 	}
 	id, token, x := r.ID, r.token, r.extent
 	t.mu.Unlock()

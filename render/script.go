@@ -128,18 +128,18 @@ func (w *scriptWriter) image() (text fact.Text, reason string) {
 	if lines == nil {
 		return "", fmt.Sprintf("image %s has no kernel", m.Name)
 	}
-	booted := *t
-	booted.image = m
+	fallback := m != t.image
+	t.image = m // from here on, also for what the arguments say of its files
 	var b strings.Builder
 	b.Grow(len(lines.head) + len(lines.kernel) + len(lines.initrds) + 1024)
 	b.WriteString("#!ipxe\n# ")
 	b.WriteString(plain(w.who))
 	b.WriteString(lines.head)
-	if m != t.image {
+	if fallback {
 		fmt.Fprintf(&b, ", after %d attempts", w.retry)
 	}
 	b.WriteString(lines.kernel)
-	w.s.writeCmdline(&b, &booted)
+	w.s.writeCmdline(&b, t)
 	b.WriteString(lines.initrds)
 	w.again(&b)
 	return fact.Text(b.String()), ""

@@ -66,16 +66,19 @@ func (t Text) Fill(value func(Late, string) string) string {
 	if strings.IndexByte(string(t), 0) < 0 {
 		return string(t)
 	}
-	var b strings.Builder
-	b.Grow(len(t) + 256) // scripts are filled in one after the other, and a URL is longer than its mark
+	return string(t.Append(nil, value))
+}
+
+// Append appends the text with every late value replaced by what value says of it.
+func (t Text) Append(b []byte, value func(Late, string) string) []byte {
 	t.each(func(p Part) {
 		if p.Kind == "" {
-			b.WriteString(p.Value)
+			b = append(b, p.Value...)
 		} else {
-			b.WriteString(value(p.Kind, p.Value))
+			b = append(b, value(p.Kind, p.Value)...)
 		}
 	})
-	return b.String()
+	return b
 }
 
 // String shows late values as <kind:argument> or <kind>, for plans, explanations and logs.

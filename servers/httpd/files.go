@@ -36,7 +36,7 @@ func (x *exchange) file(digest, name string) {
 	h.Set("Content-Type", "application/octet-stream")
 	h.Set("ETag", `"`+digest+`"`)
 	h.Set("Cache-Control", "public, max-age=31536000, immutable")
-	http.ServeContent(x.w, x.r, "", time.Time{}, blob)
+	http.ServeContent(&x.w, x.r, "", time.Time{}, blob)
 	switch x.w.status {
 	case http.StatusNotModified:
 		x.event.Detail = "not modified"

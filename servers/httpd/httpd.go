@@ -78,6 +78,7 @@ type Server struct {
 	prefix    string // with a leading slash, or empty
 	listeners []socket
 	conns     *connLimit
+	buffers   sync.Pool // of *[]byte, for scripts
 }
 
 // Listen binds every socket, or none. The server answers nobody before Serve.
@@ -94,6 +95,7 @@ func Listen(c Config) (*Server, error) {
 		c.Older = func() []*render.Snapshot { return nil }
 	}
 	s := &Server{Config: c, conns: newConnLimit(c.MaxConns)}
+	s.buffers.New = func() any { return new([]byte) }
 	if p := strings.Trim(c.Base.Prefix, "/"); p != "" {
 		s.prefix = "/" + p
 	}
@@ -148,6 +150,7 @@ func (s *Server) Serve(ctx context.Context) error {
 		IdleTimeout:                  s.IdleTimeout,
 		MaxHeaderBytes:               16 << 10,
 		DisableGeneralOptionsHandler: true, // "OPTIONS *" is refused like every other method
+		ConnContext:                  s.remember,
 		ConnState:                    s.conns.state,
 		ErrorLog:                     slog.NewLogLogger(s.Log.Handler(), slog.LevelDebug),
 	}

@@ -258,8 +258,8 @@ func (d *deadlines) SetWriteDeadline(at time.Time) error {
 // A slow client may take as long as it likes for the whole, but not for a MiB.
 func TestDeadlines(t *testing.T) {
 	d := &deadlines{}
-	w := newResponse(d, time.Minute)
-	if d.set != 1 {
+	w := &response{ResponseWriter: d, stall: time.Minute}
+	if w.extend(); d.set != 1 {
 		t.Errorf("%d deadlines before anything is sent, want 1", d.set)
 	}
 	n, err := w.ReadFrom(&io.LimitedReader{R: bytes.NewReader(contents["initrd-2"]), N: 1 << 30})

@@ -37,9 +37,9 @@ func (x *exchange) config(template string) {
 		x.refuse(http.StatusNotFound, "there is no such configuration", printable(err.Error()))
 		return
 	}
-	v := x.values()
+	v := x.values
 	v.Boot, v.Token = boot, token
-	x.send(contentType(snap, template), late.Fill(f.Text, v))
+	x.send(contentType(snap, template), late.Append(nil, f.Text, &v))
 }
 
 // contentType is what the spec says that a template makes.
@@ -58,7 +58,7 @@ const maxReport = 64 << 10
 // phoneHome notes that a machine has arrived. Machines repeat it when an answer is lost, so a repetition is fine.
 func (x *exchange) phoneHome() {
 	x.event.Stage, x.event.File = fact.StageReady, "phone-home"
-	_ = x.w.control.SetReadDeadline(time.Now().Add(x.StallTimeout))
+	_ = http.NewResponseController(x.w.ResponseWriter).SetReadDeadline(time.Now().Add(x.StallTimeout))
 	sent, status := x.reported()
 	if status != 0 {
 		x.refuse(status, "the report cannot be read", "the report cannot be read")
@@ -89,7 +89,7 @@ func (x *exchange) phoneHome() {
 
 // reported finds BOOTID.TOKEN in the query, a form or a JSON object; a status other than 0 says that the body is unfit.
 func (x *exchange) reported() (boot string, status int) {
-	body, err := io.ReadAll(http.MaxBytesReader(x.w, x.r.Body, maxReport))
+	body, err := io.ReadAll(http.MaxBytesReader(&x.w, x.r.Body, maxReport))
 	if _, ok := err.(*http.MaxBytesError); ok {
 		return "", http.StatusRequestEntityTooLarge
 	}

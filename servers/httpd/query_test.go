@@ -1,6 +1,7 @@
 package httpd
 
 import (
+	"net/url"
 	"strings"
 	"testing"
 
@@ -46,6 +47,14 @@ func FuzzParseQuery(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, raw string) {
+		got := url.Values{}
+		err := pairs(raw, got.Add)
+		want, wantErr := url.ParseQuery(raw)
+		delete(got, "") // of an empty pair
+		delete(want, "")
+		if (err == nil) != (wantErr == nil) || err == nil && !cmp.Equal(got, want) {
+			t.Errorf("%q is read as %v, %v; net/url reads %v, %v", raw, got, err, want, wantErr)
+		}
 		q, retry, problem := parseQuery(raw)
 		if retry < 0 || retry > maxRetry {
 			t.Errorf("retry %d", retry)

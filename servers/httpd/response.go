@@ -10,21 +10,16 @@ import (
 // response counts what is sent, and gives a client that takes nothing any more only so long.
 type response struct {
 	http.ResponseWriter
-	control *http.ResponseController
-	stall   time.Duration
-	status  int
-	sent    int64
-	err     error // of the connection
-}
-
-func newResponse(w http.ResponseWriter, stall time.Duration) *response {
-	r := &response{ResponseWriter: w, control: http.NewResponseController(w), stall: stall}
-	r.extend()
-	return r
+	stall  time.Duration
+	status int
+	sent   int64
+	err    error // of the connection
 }
 
 // extend gives the client its time again. Writers without deadlines, as in tests, have none.
-func (w *response) extend() { _ = w.control.SetWriteDeadline(time.Now().Add(w.stall)) }
+func (w *response) extend() {
+	_ = http.NewResponseController(w.ResponseWriter).SetWriteDeadline(time.Now().Add(w.stall))
+}
 
 // Unwrap serves http.ResponseController.
 func (w *response) Unwrap() http.ResponseWriter { return w.ResponseWriter }

@@ -2,7 +2,9 @@ package httpd
 
 import (
 	"context"
+	"crypto/tls"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
@@ -18,11 +20,10 @@ import (
 // exchange is one request and its answer.
 type exchange struct {
 	*Server
-	w     *response
+	*client
+	w     response
 	r     *http.Request
-	peer  netip.Addr
-	local netip.AddrPort // that the client connected to
-	known bool           // the event says which machine the peer is
+	known bool // the event says which machine the peer is
 	event fact.Event
 	quiet bool // no event, for requests of no machine
 }
@@ -70,15 +71,54 @@ func cleanPath(p string) string {
 }
 
 func (s *Server) exchange(w http.ResponseWriter, r *http.Request) *exchange {
-	x := &exchange{Server: s, w: newResponse(w, s.StallTimeout), r: r, local: localAddr(r.Context())}
-	if ap, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
-		x.peer = ap.Addr().Unmap()
-	}
+	x := &exchange{Server: s, r: r, client: s.clientOf(r)}
+	x.w = response{ResponseWriter: w, stall: s.StallTimeout}
+	x.w.extend()
 	x.event = fact.Event{
-		Time: s.Now(), What: method(r.Method), File: printable(r.URL.Path), Peer: x.peer, Client: client(r.UserAgent()),
+		Time: s.Now(), What: method(r.Method), File: printable(r.URL.Path), Peer: x.peer, Client: program(r.UserAgent()),
 	}
 	x.recognise()
 	return x
+}
+
+// client is what holds for every request of a connection.
+type client struct {
+	peer   netip.Addr
+	values late.Values // what late values become
+}
+
+type clientKey struct{}
+
+// remember is an http.Server's ConnContext.
+func (s *Server) remember(ctx context.Context, conn net.Conn) context.Context {
+	local, _ := conn.LocalAddr().(*net.TCPAddr)
+	_, secure := conn.(*tls.Conn)
+	return context.WithValue(ctx, clientKey{}, s.newClient(peerOf(conn), local.AddrPort(), secure))
+}
+
+func (s *Server) clientOf(r *http.Request) *client {
+	c, _ := r.Context().Value(clientKey{}).(*client)
+	if c == nil { // not from our listeners
+		c = s.newClient(netip.Addr{}, netip.AddrPort{}, false)
+	}
+	return c
+}
+
+// newClient says what late values become for a client, by where it connected to. A machine that came over TLS stays there: its loader
+// could check who we are.
+func (s *Server) newClient(peer netip.Addr, local netip.AddrPort, secure bool) *client {
+	base, addr := s.Base, local.Addr().Unmap()
+	c := &client{peer: peer, values: late.Values{Server: addr}}
+	if secure {
+		base.SecurePort = local.Port()
+		c.values.Base = base.Secure(addr)
+		return c
+	}
+	if base.Port == 0 {
+		base.Port = local.Port()
+	}
+	c.values.Base, c.values.Secure = base.URL(addr), base.Secure(addr)
+	return c
 }
 
 // recognise finds the machine by its lease, or, when another DHCP server gave it its address, by the address that it
@@ -95,14 +135,6 @@ func (x *exchange) recognise() {
 	}
 }
 
-func localAddr(ctx context.Context) netip.AddrPort {
-	if a, ok := ctx.Value(http.LocalAddrContextKey).(*net.TCPAddr); ok {
-		ap := a.AddrPort()
-		return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
-	}
-	return netip.AddrPort{}
-}
-
 // method bounds what an event repeats of a request line.
 func method(m string) string {
 	if len(m) > 16 {
@@ -111,8 +143,8 @@ func method(m string) string {
 	return m
 }
 
-// client reads a User-Agent: "iPXE/1.21.1+", and EDK2's "UefiHttpBoot/1.0".
-func client(agent string) fact.Client {
+// program reads a User-Agent: "iPXE/1.21.1+", and EDK2's "UefiHttpBoot/1.0".
+func program(agent string) fact.Client {
 	switch {
 	case strings.HasPrefix(agent, "iPXE/"):
 		return fact.ClientIPXE
@@ -152,53 +184,42 @@ func (x *exchange) report() {
 		e.Result, e.Detail = fact.Failed, "the machine closed the connection after "+strconv.FormatInt(e.Bytes, 10)+" bytes"
 	}
 	// The path is logged without its query: that may hold a token.
-	x.Log.Debug("request", "method", e.What, "path", e.File, "status", x.w.status, "bytes", e.Bytes, "peer", x.peer,
-		"mac", e.MAC, "node", e.Node, "revision", e.Revision, "boot", e.Boot, "err", e.Detail)
+	if x.Log.Enabled(x.r.Context(), slog.LevelDebug) {
+		x.Log.Debug("request", "method", e.What, "path", e.File, "status", x.w.status, "bytes", e.Bytes, "peer", x.peer,
+			"mac", e.MAC, "node", e.Node, "revision", e.Revision, "boot", e.Boot, "err", e.Detail)
+	}
 	if !x.quiet {
 		x.Event(*e)
 		x.packets(e.Time.Add(e.Duration))
 	}
 }
 
-// values are what late values become in this exchange. A machine that came over TLS stays there: its loader could check who we are.
-func (x *exchange) values() late.Values {
-	base := x.Base
-	if x.r.TLS != nil {
-		base.SecurePort = x.local.Port()
-		url := base.Secure(x.local.Addr())
-		return late.Values{Server: x.local.Addr(), Base: url, Secure: url}
-	}
-	if base.Port == 0 {
-		base.Port = x.local.Port()
-	}
-	return late.Values{Server: x.local.Addr(), Base: base.URL(x.local.Addr()), Secure: base.Secure(x.local.Addr())}
-}
-
 const plainText = "text/plain; charset=utf-8"
 
 // text sends a short text that nobody may keep.
-func (x *exchange) text(body string) { x.send(plainText, body) }
+func (x *exchange) text(body string) { x.send(plainText, []byte(body)) }
 
-func (x *exchange) send(contentType, body string) {
-	h := x.w.Header()
-	h.Set("Content-Type", contentType)
-	h.Set("Content-Length", strconv.Itoa(len(body)))
-	h.Set("Cache-Control", "no-store")
+func (x *exchange) send(contentType string, body []byte) {
+	x.header(contentType, len(body))
 	if x.r.Method == http.MethodHead {
 		x.w.WriteHeader(http.StatusOK)
 		return
 	}
-	_, _ = io.WriteString(x.w, body) // the response keeps its error
+	_, _ = x.w.Write(body) // the response keeps its error
+}
+
+// header describes an answer that is one text. The keys are in the form that net/http would give them.
+func (x *exchange) header(contentType string, length int) {
+	values := [...]string{contentType, strconv.Itoa(length), "no-store"}
+	h := x.w.Header()
+	h["Content-Type"], h["Content-Length"], h["Cache-Control"] = values[0:1:1], values[1:2:2], values[2:3:3]
 }
 
 func (x *exchange) error(status int, text string) {
-	h := x.w.Header()
-	h.Set("Content-Type", plainText)
-	h.Set("Content-Length", strconv.Itoa(len(text)+1))
-	h.Set("Cache-Control", "no-store")
+	x.header(plainText, len(text)+1)
 	x.w.WriteHeader(status)
 	if x.r.Method != http.MethodHead {
-		_, _ = io.WriteString(x.w, text+"\n")
+		_, _ = io.WriteString(&x.w, text+"\n")
 	}
 }
 

@@ -18,7 +18,7 @@ func (x *exchange) bootscript() {
 	}
 	if problem != "" {
 		x.event.Result, x.event.Detail = fact.Refused, problem
-		x.text(waitScript(problem, x.values().Base))
+		x.text(waitScript(problem, x.values.Base))
 		return
 	}
 	x.script(q, retry)
@@ -29,7 +29,7 @@ func (x *exchange) bootscript() {
 func (x *exchange) bootIPXE() {
 	x.event.Stage, x.event.File = fact.StageScript, "boot.ipxe"
 	if !x.known {
-		x.text("#!ipxe\n:hostler\nchain --replace " + x.values().Base + "/boot/v1/bootscript?mac=${netX/mac} ||\nsleep 10\ngoto hostler\n")
+		x.text("#!ipxe\n:hostler\nchain --replace " + x.values.Base + "/boot/v1/bootscript?mac=${netX/mac} ||\nsleep 10\ngoto hostler\n")
 		return
 	}
 	_, retry, _ := parseQuery(x.r.URL.RawQuery)
@@ -38,7 +38,7 @@ func (x *exchange) bootIPXE() {
 
 // script sends the script for a machine, filled in.
 func (x *exchange) script(q render.Query, retry int) {
-	v := x.values()
+	v := x.values
 	snap, rev := x.Current()
 	if snap == nil {
 		x.event.Result, x.event.Detail = fact.Refused, "no revision is in force yet"
@@ -50,7 +50,10 @@ func (x *exchange) script(q render.Query, retry int) {
 	x.event.Revision, x.event.Detail = rev, sc.Reason
 	v.Retries = retry
 	x.identify(sc, rev, &v)
-	x.text(late.Fill(sc.Text, v))
+	b := x.buffers.Get().(*[]byte)
+	*b = late.Append((*b)[:0], sc.Text, &v)
+	x.send(plainText, *b)
+	x.buffers.Put(b) // net/http has copied it
 }
 
 // identify decides whose boot this is. Anybody may read a script by naming a machine; the boot's token goes only to the

@@ -24,27 +24,30 @@ type Values struct {
 
 // Fill gives the text with every late value filled in. A value of a kind that it does not know is left visible as <kind:argument>:
 // a newer spec served by an older server must not boot with a hole.
-func Fill(t fact.Text, v Values) string {
-	return t.Fill(func(kind fact.Late, arg string) string {
-		switch kind {
-		case fact.LateServer:
-			return v.Server.String()
-		case fact.LateBase:
-			return v.Base
-		case fact.LateSecure:
-			return cmp.Or(v.Secure, v.Base)
-		case fact.LateBoot:
-			return v.boot()
-		case fact.LateGRUB:
-			return grubDevice(v.Base)
-		case fact.LateConfig:
-			return v.Base + "/config/" + url.PathEscape(arg) + "?boot=" + v.boot()
-		case fact.LateRetries:
-			return strconv.Itoa(v.Retries)
-		default:
-			return fact.NewLate(kind, arg).String()
-		}
-	})
+func Fill(t fact.Text, v Values) string { return t.Fill(v.value) }
+
+// Append appends what Fill gives.
+func Append(b []byte, t fact.Text, v *Values) []byte { return t.Append(b, v.value) }
+
+func (v *Values) value(kind fact.Late, arg string) string {
+	switch kind {
+	case fact.LateServer:
+		return v.Server.String()
+	case fact.LateBase:
+		return v.Base
+	case fact.LateSecure:
+		return cmp.Or(v.Secure, v.Base)
+	case fact.LateBoot:
+		return v.boot()
+	case fact.LateGRUB:
+		return grubDevice(v.Base)
+	case fact.LateConfig:
+		return v.Base + "/config/" + url.PathEscape(arg) + "?boot=" + v.boot()
+	case fact.LateRetries:
+		return strconv.Itoa(v.Retries)
+	default:
+		return fact.NewLate(kind, arg).String()
+	}
 }
 
 // grubDevice is a URL as GRUB writes it: (http,10.0.0.1:8080)/prefix.

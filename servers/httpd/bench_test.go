@@ -72,7 +72,7 @@ func (d discard) WriteHeader(int)             {}
 // BenchmarkScriptHandler leaves net/http and the client out: the cost of an answer itself.
 func BenchmarkScriptHandler(b *testing.B) {
 	srv := start(b, func(c *Config) { c.Event = func(fact.Event) {} })
-	ctx := context.WithValue(context.Background(), clientKey{}, srv.newClient(c0001, netip.MustParseAddrPort("127.0.0.1:8080"), false))
+	ctx := context.WithValue(context.Background(), clientKey{}, srv.newClient(netip.AddrPortFrom(c0001, 1024), netip.MustParseAddrPort("127.0.0.1:8080"), false))
 	r, err := http.NewRequestWithContext(ctx, "GET", "/boot/v1/bootscript?mac=52:54:00:00:00:01", nil)
 	if err != nil {
 		b.Fatal(err)

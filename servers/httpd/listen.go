@@ -131,10 +131,7 @@ func (c *connLimit) wait(most time.Duration) {
 }
 
 // peerOf is a client's address; all clients of listeners that are not TCP's count as one.
-func peerOf(conn net.Conn) netip.Addr {
-	a, _ := conn.RemoteAddr().(*net.TCPAddr)
-	return a.AddrPort().Addr().Unmap()
-}
+func peerOf(conn net.Conn) netip.Addr { return addrPort(conn.RemoteAddr()).Addr() }
 
 func (c *connLimit) on(l net.Listener) net.Listener {
 	return &limitedListener{Listener: l, limit: c, closed: make(chan struct{})}

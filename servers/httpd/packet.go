@@ -2,7 +2,6 @@ package httpd
 
 import (
 	"net/http"
-	"net/netip"
 	"strconv"
 	"strings"
 	"sync"
@@ -22,19 +21,14 @@ func (x *exchange) packets(end time.Time) {
 	if x.Packet == nil || x.event.MAC.IsZero() {
 		return
 	}
-	client, err := netip.ParseAddrPort(x.r.RemoteAddr)
-	if err != nil {
-		return
-	}
-	client = netip.AddrPortFrom(client.Addr().Unmap(), client.Port())
-	p := fact.Packet{Time: x.event.Time, MAC: x.event.MAC, Node: x.event.Node, Proto: fact.ProtoHTTP, From: client, To: x.local}
+	p := fact.Packet{Time: x.event.Time, MAC: x.event.MAC, Node: x.event.Node, Proto: fact.ProtoHTTP, From: x.from, To: x.to}
 	buf := headBuffers.Get().(*[]byte)
 	defer headBuffers.Put(buf)
 	*buf = appendRequest((*buf)[:0], x.r)
 	p.Payload, p.Size = *buf, len(*buf)
 	x.Packet(p)
-	*buf = appendAnswer((*buf)[:0], x.w)
-	p.Time, p.Sent, p.From, p.To = end, true, x.local, client
+	*buf = appendAnswer((*buf)[:0], &x.w)
+	p.Time, p.Sent, p.From, p.To = end, true, x.to, x.from
 	p.Payload, p.Size = *buf, len(*buf)+int(min(x.w.sent, 1<<31))
 	x.Packet(p)
 }

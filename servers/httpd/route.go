@@ -83,41 +83,47 @@ func (s *Server) exchange(w http.ResponseWriter, r *http.Request) *exchange {
 
 // client is what holds for every request of a connection.
 type client struct {
-	peer   netip.Addr
-	values late.Values // what late values become
+	from, to netip.AddrPort
+	peer     netip.Addr  // of from
+	values   late.Values // what late values become
 }
 
 type clientKey struct{}
 
 // remember is an http.Server's ConnContext.
 func (s *Server) remember(ctx context.Context, conn net.Conn) context.Context {
-	local, _ := conn.LocalAddr().(*net.TCPAddr)
 	_, secure := conn.(*tls.Conn)
-	return context.WithValue(ctx, clientKey{}, s.newClient(peerOf(conn), local.AddrPort(), secure))
+	return context.WithValue(ctx, clientKey{}, s.newClient(addrPort(conn.RemoteAddr()), addrPort(conn.LocalAddr()), secure))
+}
+
+func addrPort(a net.Addr) netip.AddrPort {
+	tcp, _ := a.(*net.TCPAddr)
+	ap := tcp.AddrPort()
+	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
 }
 
 func (s *Server) clientOf(r *http.Request) *client {
 	c, _ := r.Context().Value(clientKey{}).(*client)
 	if c == nil { // not from our listeners
-		c = s.newClient(netip.Addr{}, netip.AddrPort{}, false)
+		c = s.newClient(netip.AddrPort{}, netip.AddrPort{}, false)
 	}
 	return c
 }
 
 // newClient says what late values become for a client, by where it connected to. A machine that came over TLS stays there: its loader
 // could check who we are.
-func (s *Server) newClient(peer netip.Addr, local netip.AddrPort, secure bool) *client {
-	base, addr := s.Base, local.Addr().Unmap()
-	c := &client{peer: peer, values: late.Values{Server: addr}}
+func (s *Server) newClient(from, to netip.AddrPort, secure bool) *client {
+	base := s.Base
+	c := &client{from: from, to: to, peer: from.Addr(), values: late.Values{Server: to.Addr()}}
 	if secure {
-		base.SecurePort = local.Port()
-		c.values.Base = base.Secure(addr)
+		base.SecurePort = to.Port()
+		c.values.Base = base.Secure(to.Addr())
 		return c
 	}
 	if base.Port == 0 {
-		base.Port = local.Port()
+		base.Port = to.Port()
 	}
-	c.values.Base, c.values.Secure = base.URL(addr), base.Secure(addr)
+	c.values.Base, c.values.Secure = base.URL(to.Addr()), base.Secure(to.Addr())
 	return c
 }
 

@@ -102,25 +102,27 @@ func (s *Snapshot) boot(a *Answer, r *reply, f *fact.Facts, c *Choice, m *client
 		m.node != nil && m.iface != bootPort(m.node) {
 		return
 	}
-	if f.IPXE {
+	a93 := arch(f)
+	if f.Message == fact.BOOTP { // older than option 93, and than UEFI
+		a93 = s.nodeArch(m.node, cmp.Or(m.node.Firmware, "bios"))
+	}
+	l, _ := s.loader(a93, m.loader, m.node)
+	if f.IPXE && !c.Proxy {
+		// Without this, iPXE waits two to three seconds in each of its DHCP rounds for the offer of a proxyDHCP server
+		// (iPXE src/net/udp/dhcp.c, no-pxedhcp). There is none to wait for: the script, or the loader, is here.
+		r.force(optIPXE, []byte{subNoProxy, 1, 1})
+	}
+	if f.IPXE && !insteadOfScript(f, m, l) {
 		a.BootFile, a.Loader, a.SIAddr = scriptURL(s.base(f, m), f.MAC), "script", c.Server
 		if c.Proxy {
 			// iPXE takes an offer without an address for a proxy's only if it says PXEClient. With next-server and file in it,
 			// iPXE does not ask on port 4011 (src/net/udp/dhcp.c, dhcp_has_pxeopts).
 			r.force(optVendorClass, []byte("PXEClient"))
-		} else {
-			// Without this, iPXE waits two to three seconds in each of its DHCP rounds for the offer of a proxyDHCP server
-			// (iPXE src/net/udp/dhcp.c, no-pxedhcp). There is none to wait for: the script is here.
-			r.force(optIPXE, []byte{subNoProxy, 1, 1})
 		}
 		r.putServer(c.Server)
 		return
 	}
-	a93 := arch(f)
-	if f.Message == fact.BOOTP { // older than option 93, and than UEFI
-		a93 = s.nodeArch(m.node, cmp.Or(m.node.Firmware, "bios"))
-	}
-	if l, _ := s.loader(a93, m.loader, m.node); l != nil {
+	if l != nil {
 		a.Loader, a.SIAddr = l.Name, c.Server
 		s.load(a, r, f, l)
 		if c.Proxy {

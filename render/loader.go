@@ -45,6 +45,20 @@ func (s *Snapshot) loader(a fact.Arch, setting string, n *spec.Node) (*spec.Load
 	return nil, fmt.Sprintf("client architecture %s: no loader", a)
 }
 
+// embeddedClass is what the embedded loaders say of themselves in option 77, where the iPXE of a network card, and any other,
+// says iPXE.
+const embeddedClass = "Tinkerbell"
+
+// insteadOfScript reports whether iPXE is to load another loader, which the author set, and not its script. iPXE is the ROM of many
+// network cards, and of QEMU's; it can be told apart from the loader that it was given if that is not iPXE, or is ours. Otherwise
+// iPXE would load itself for ever.
+func insteadOfScript(f *fact.Facts, m *client, l *spec.Loader) bool {
+	if m.loader == "" || l == nil || m.boot == spec.BootDisk {
+		return false
+	}
+	return l.Kind != spec.LoaderIPXE || l.File.Builtin != "" && f.UserClass != embeddedClass
+}
+
 // sibling is an architecture that runs the same loader, for when nothing is declared for the one asked for: HTTP boot
 // firmware runs what PXE firmware does, and x86-64 UEFI announces itself as 7 or as 9.
 func sibling(a fact.Arch) fact.Arch {

@@ -92,7 +92,9 @@ type walker struct {
 	machine Machine
 	t       Transcript
 	lease   Reply // the last ACK
-	ipxe    bool  // iPXE is running
+
+	userClass string // of the iPXE that runs
+	loaders   int    // how many were started
 }
 
 func (w *walker) ended(reason string) {

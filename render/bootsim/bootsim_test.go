@@ -33,6 +33,7 @@ func TestWalk(t *testing.T) {
 		{"off", Machine{MAC: node(s, "off1")}},
 		{"no-image", Machine{MAC: node(s, "bare1")}},
 		{"no-loader", Machine{MAC: node(s, "uefi1"), Arch: 27}},
+		{"pxelinux-ipxe-rom", Machine{MAC: node(s, "pxe1"), IPXE: true}},
 		{"grub", Machine{MAC: node(s, "grub1"), Arch: 7}},
 		{"shim", Machine{MAC: node(s, "shim1"), Arch: 7}},
 		{"shim-held", Machine{MAC: node(s, "shim2"), Arch: 7}},

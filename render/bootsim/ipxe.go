@@ -15,7 +15,6 @@ const maxChain = 8
 
 // runIPXE plays iPXE from its own DHCP exchange on.
 func (w *walker) runIPXE() string {
-	w.ipxe = true
 	if reason := w.dora(w.ipxeFacts()); reason != "" {
 		return reason
 	}
@@ -23,7 +22,10 @@ func (w *walker) runIPXE() string {
 	case file == "":
 		return "the DHCP reply names no boot file for iPXE"
 	case !strings.Contains(file, "://"):
-		return fmt.Sprintf("boot file %s: iPXE was to get the URL of its script", file)
+		if err := w.load(file); err != nil {
+			return fmt.Sprintf("boot file %v", err)
+		}
+		return w.runLoader(file)
 	default:
 		return w.chain(file, 0)
 	}

@@ -1,8 +1,11 @@
 package bootsim
 
 import (
+	"cmp"
 	"encoding/binary"
 	"fmt"
+	"path"
+	"slices"
 	"strings"
 
 	"hostler/render/fact"
@@ -47,8 +50,14 @@ func (w *walker) firmware() string {
 	return w.runLoader(file)
 }
 
+// maxLoaders bounds loaders that load each other.
+const maxLoaders = 4
+
 // runLoader starts the program that was loaded.
 func (w *walker) runLoader(file string) string {
+	if w.loaders++; w.loaders > maxLoaders {
+		return fmt.Sprintf("more than %d loaders load each other", maxLoaders)
+	}
 	switch w.machine.program(file) {
 	case spec.LoaderPXELinux:
 		if w.machine.Arch.UEFI() {
@@ -58,6 +67,9 @@ func (w *walker) runLoader(file string) string {
 		return w.runPXELinux(string(config))
 	case spec.LoaderGRUB:
 		return w.runGRUB(file)
+	}
+	if slices.Contains([]string{"undionly.kpxe", "ipxe.efi", "snp.efi"}, path.Base(file)) {
+		w.userClass = "Tinkerbell" // which the embedded script sets
 	}
 	return w.runIPXE()
 }
@@ -79,7 +91,7 @@ func (w *walker) romFacts() fact.Facts {
 // ipxeFacts is the second round: the same machine, another program.
 func (w *walker) ipxeFacts() fact.Facts {
 	f := w.romFacts()
-	f.UserClass, f.IPXE, f.Broadcast = "iPXE", true, false
+	f.UserClass, f.IPXE, f.Broadcast = cmp.Or(w.userClass, "iPXE"), true, false
 	return f
 }
 

@@ -140,9 +140,11 @@ func (s *Snapshot) checkBoot(r *report, n *spec.Node) {
 	}
 	l, why := s.loader(a, loader, n)
 	switch {
+	case l == nil && loader != "":
+		r.add(key, nodeMistake(n, spec.Error, "loader-mismatch", "Loader is for other firmware", "%s has %s firmware (%s): %s.", n.Address, n.Firmware, a, why))
 	case l == nil:
 		r.add(key, nodeMistake(n, spec.Error, "no-loader", "No loader for the firmware", "%s, with %s firmware: %s.", n.Address, n.Firmware, why))
-	case l.Kind == spec.LoaderPXELinux && a.UEFI() || loader != "" && len(l.ClientArch) > 0 && !slices.Contains(l.ClientArch, a):
+	case loader != "" && len(l.ClientArch) > 0 && !slices.Contains(l.ClientArch, a):
 		r.add(key, nodeMistake(n, spec.Error, "loader-mismatch", "Loader is for other firmware",
 			"%s has %s firmware (%s), on which loader.%s does not run.", n.Address, n.Firmware, a, l.Name))
 	}

@@ -98,7 +98,7 @@ func (s *Snapshot) File(name string, mac fact.MAC) (File, bool) {
 	if rest, ok := strings.CutPrefix(name, filesFolder); ok {
 		digest, _, _ := strings.Cut(rest, "/")
 		f, ok := s.blobs[fact.Digest(digest)]
-		if ok && known {
+		if f.Pinned = ok; ok && known {
 			f.Node = s.fleet.Nodes[asking.node].Name
 		}
 		return f, ok

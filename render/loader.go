@@ -26,10 +26,14 @@ func arch(f *fact.Facts) fact.Arch {
 // loader chooses a machine's loader, and says why it is that one, or why there is none.
 func (s *Snapshot) loader(a fact.Arch, setting string, n *spec.Node) (*spec.Loader, string) {
 	if setting != "" {
-		if l := s.loaderByName(setting); l != nil {
-			return l, "setting loader"
+		l := s.loaderByName(setting)
+		if l == nil {
+			return nil, fmt.Sprintf("loader %s: not declared", setting)
 		}
-		return nil, fmt.Sprintf("loader %s: not declared", setting)
+		if why := misfit(l, a); why != "" {
+			return nil, fmt.Sprintf("loader %s: %s", l.Name, why)
+		}
+		return l, "setting loader"
 	}
 	if a == fact.NoArch && n != nil {
 		a = s.nodeArch(n, n.Firmware)
@@ -37,17 +41,33 @@ func (s *Snapshot) loader(a fact.Arch, setting string, n *spec.Node) (*spec.Load
 	why := "client architecture " + a.String()
 	for _, x := range []fact.Arch{a, sibling(a)} {
 		for _, l := range s.loaders {
-			if x != fact.NoArch && slices.Contains(l.ClientArch, x) {
-				return l, why
+			if x == fact.NoArch || !slices.Contains(l.ClientArch, x) {
+				continue
 			}
+			if not := misfit(l, a); not != "" {
+				return nil, fmt.Sprintf("%s: loader %s: %s", why, l.Name, not)
+			}
+			return l, why
 		}
 	}
 	return nil, fmt.Sprintf("client architecture %s: no loader", a)
 }
 
-// embeddedClass is what the embedded loaders say of themselves in option 77, where the iPXE of a network card, and any other,
-// says iPXE.
-const embeddedClass = "Tinkerbell"
+// misfit says why a loader does not run on firmware of an architecture; empty: nothing is known against it.
+func misfit(l *spec.Loader, a fact.Arch) string {
+	name := strings.ToLower(l.FileName)
+	switch {
+	case a == fact.NoArch:
+		return ""
+	case a.UEFI() && (l.Kind == spec.LoaderPXELinux || strings.HasSuffix(name, "pxe")): // undionly.kpxe
+		return "a program for a BIOS, not for " + a.String()
+	case !a.UEFI() && strings.HasSuffix(name, ".efi"):
+		return "a program for UEFI, not for " + a.String()
+	case a.HTTPBoot() && l.Kind == spec.LoaderGRUB && l.Transport == spec.TransportTFTP:
+		return "fetches by TFTP only, which " + a.String() + " firmware does not set up"
+	}
+	return ""
+}
 
 // insteadOfScript reports whether iPXE is to load another loader, which the author set, and not its script. iPXE is the ROM of many
 // network cards, and of QEMU's; it can be told apart from the loader that it was given if that is not iPXE, or is ours. Otherwise

@@ -74,6 +74,7 @@ type File struct {
 	Stage  fact.Stage
 	Text   fact.Text   // for generated files; when set, Digest is empty
 	Digest fact.Digest // content to be had from the blobs
+	Pinned bool        // the name says which content it is, so that an older snapshot's is as good
 	Size   int64
 	URL    string // the machine must fetch it from there (never for TFTP)
 }

@@ -291,7 +291,7 @@ func (x *table) facts(w words) fact.Facts {
 	if n, err := strconv.Atoi(w["arch"]); err == nil {
 		f.Arch = fact.Arch(n)
 	}
-	f.UserClass, f.IPXE = w["ipxe"] // its user class
+	_, f.IPXE = w["ipxe"]
 	_, f.BootServer = w["bootserver"]
 	for _, p := range split(w["params"]) {
 		n, _ := strconv.Atoi(p)

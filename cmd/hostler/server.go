@@ -181,7 +181,7 @@ func (s *server) bind() error {
 	s.later(d.Close)
 	holders := holders{s.leases, d}
 	t, err := tftp.Listen(tftp.Config{
-		Addr: l.TFTP, SinglePort: l.TFTPSinglePort, Interfaces: s.config.Interfaces, Current: s.recon.Current, Blobs: s.recon, Leases: holders, Boots: s.boots,
+		Addr: l.TFTP, SinglePort: l.TFTPSinglePort, Interfaces: s.config.Interfaces, Current: s.recon.Current, Older: s.recon.Older, Blobs: s.recon, Leases: holders, Boots: s.boots,
 		Base: base, Event: s.event, Packet: s.packets.Add, Log: s.log, Now: time.Now,
 		MaxTransfers: s.config.Limits.TFTPTransfers, MaxPerClient: s.config.Limits.TFTPPerClient,
 	})

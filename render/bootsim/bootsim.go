@@ -92,6 +92,7 @@ type walker struct {
 	machine Machine
 	t       Transcript
 	lease   Reply // the last ACK
+	ipxe    bool  // iPXE is running
 
 	userClass string // of the iPXE that runs
 	loaders   int    // how many were started

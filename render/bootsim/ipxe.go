@@ -15,6 +15,7 @@ const maxChain = 8
 
 // runIPXE plays iPXE from its own DHCP exchange on.
 func (w *walker) runIPXE() string {
+	w.ipxe = true
 	if reason := w.dora(w.ipxeFacts()); reason != "" {
 		return reason
 	}

@@ -40,6 +40,9 @@ func (s *Server) find(r *request, local netip.Addr, e fact.Event) (f found) {
 	e.Revision = rev
 	file, ok := s.lookup(snap, name, &e)
 	if !ok {
+		file, ok = s.pinned(name, &e)
+	}
+	if !ok {
 		f.refusal = notFound("no such file")
 		return f
 	}
@@ -74,6 +77,16 @@ func (s *Server) lookup(snap *render.Snapshot, name string, e *fact.Event) (rend
 		e.MAC, e.Node = n.MAC, n.Name
 	}
 	return f, true
+}
+
+// pinned finds a file that a boot under way was told to fetch before the current revision came.
+func (s *Server) pinned(name string, e *fact.Event) (render.File, bool) {
+	for _, older := range s.Older() {
+		if f, ok := s.lookup(older, name, e); ok && f.Pinned {
+			return f, true
+		}
+	}
+	return render.File{}, false
 }
 
 // recognise finds the machine by its lease, or, when another DHCP server gave it its address, by the address that it

@@ -16,6 +16,7 @@ import (
 
 	"hostler/render"
 	"hostler/render/fact"
+	"hostler/spec"
 )
 
 // A client that heard nothing repeats its request. There must be one transfer, undisturbed: an ERROR for the second
@@ -311,6 +312,34 @@ func TestGenerated(t *testing.T) {
 				t.Errorf("event %+v", ev)
 			}
 		})
+	}
+}
+
+// A boot that began before the current revision gets the files that it was told to fetch, by their digest, and nothing else of then.
+func TestPinnedFiles(t *testing.T) {
+	srv := start(t, func(c *Config) {
+		then, err := snapshotOf(files)
+		if err != nil {
+			t.Fatal(err)
+		}
+		now, ds := render.Render(&spec.Fleet{Language: 1}, nil, render.Assignments{})
+		if now == nil {
+			t.Fatal(ds)
+		}
+		c.Current = func() (*render.Snapshot, fact.Revision) { return now, "dir@sha256:2" }
+		c.Older = func() []*render.Snapshot { return []*render.Snapshot{then} }
+	})
+	for name, want := range map[string]string{
+		"files/" + string(digest(files["multi.efi"])) + "/vmlinuz": string(files["multi.efi"]),
+		"multi.efi": "",
+		"files/" + string(digest([]byte("nothing"))) + "/vmlinuz": "",
+		"pxelinux.cfg/01-52-54-00-00-00-01":                       "",
+	} {
+		got, e := newPeer(t, srv.addr).fetch("RRQ " + name + " octet")
+		if string(got) != want || (e == "") != (want != "") {
+			t.Errorf("%s: %d bytes, %q", name, len(got), e)
+		}
+		srv.events.next(t)
 	}
 }
 

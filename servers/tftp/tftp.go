@@ -43,6 +43,7 @@ type Config struct {
 	Interfaces []string       // requests are answered on these only; none: on all
 
 	Current func() (*render.Snapshot, fact.Revision)
+	Older   func() []*render.Snapshot // that boots under way began with, newest first; nil: none
 	Blobs   Blobs
 	Leases  Leases
 	Boots   Boots
@@ -72,6 +73,9 @@ type Server struct {
 
 // Listen binds every socket, or none. The server answers nobody before Serve.
 func Listen(c Config) (*Server, error) {
+	if c.Older == nil {
+		c.Older = func() []*render.Snapshot { return nil }
+	}
 	setDefault(&c.MaxTransfers, 1024)
 	setDefault(&c.MaxPerClient, 8)
 	setDefault(&c.Timeout, time.Second)

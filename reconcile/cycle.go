@@ -261,12 +261,12 @@ func (r *Reconciler) finish(ctx context.Context, cand *candidate) (fail *failure
 			fail = &failure{reason: RenderFailed, permanent: true, err: fmt.Errorf("%s: rendering crashed: %v", rev.Short(), p)}
 		}
 	}()
-	snapshot, ds := render.Render(cand.Fleet, cand.Artifacts, cand.Assignments)
+	old, _ := r.Current()
+	snapshot, ds := render.RenderNext(old, cand.Fleet, cand.Artifacts, cand.Assignments)
 	if ds.HasErrors() {
 		return &failure{reason: RenderFailed, permanent: true, diags: append(ds, cand.warnings...)}
 	}
 	cand.watch.done(stageRender)
-	old, _ := r.Current()
 	gate := r.c.Gate(ctx, old, snapshot)
 	if gate.HasErrors() {
 		return &failure{reason: GateRefused, permanent: true, diags: append(gate, cand.warnings...)}
@@ -279,7 +279,7 @@ func (r *Reconciler) finish(ctx context.Context, cand *candidate) (fail *failure
 
 // walk is the gate: it boots, in simulation, what changed.
 func walk(_ context.Context, old, new *render.Snapshot) spec.Diagnostics {
-	return bootsim.Gate(old, new, render.Diff(old, new))
+	return bootsim.Gate(old, new)
 }
 
 // apply makes a candidate durable, and then serves it. The swap cannot fail.

@@ -14,6 +14,7 @@ import (
 type report struct {
 	byKey map[string]*mistake
 	order []*mistake
+	count int // of all that were added
 }
 
 type mistake struct {
@@ -23,6 +24,7 @@ type mistake struct {
 
 // add reports a mistake; key says which are the same.
 func (r *report) add(key string, d spec.Diagnostic) {
+	r.count++
 	key = d.Code + " " + key
 	if m, ok := r.byKey[key]; ok {
 		m.more++
@@ -206,14 +208,6 @@ func placeOf(n *spec.Node) *spec.Place {
 
 // checkSubnets finds pools that serve nobody, or cannot serve all.
 func (s *Snapshot) checkSubnets(r *report) {
-	waiting := map[string]int{} // declared interfaces without an address
-	for i := range s.fleet.Nodes {
-		for j := range s.fleet.Nodes[i].Interfaces {
-			if ifc := &s.fleet.Nodes[i].Interfaces[j]; !ifc.Addr.IsValid() && !ifc.MAC.IsZero() {
-				waiting[ifc.Subnet]++
-			}
-		}
-	}
 	for i := range s.subnets {
 		sn := &s.subnets[i]
 		for j := range sn.Pools {
@@ -228,7 +222,7 @@ func (s *Snapshot) checkSubnets(r *report) {
 					"Pool %q of subnet.%s serves unknown machines, but the subnet has no unknown group, so it does not answer them.", p.Name, sn.Name))
 			}
 		}
-		if n, free := waiting[sn.Name], count(sn.boot.free); sn.boot.name != "" && n > free && sn.DHCP == "full" {
+		if n, free := s.waiting[sn.Name], count(sn.boot.free); sn.boot.name != "" && n > free && sn.DHCP == "full" {
 			r.add(sn.Name, diagnostic(spec.Warning, "pool-small", &sn.Place, "Pool is too small",
 				"subnet.%s has %d free addresses for its %d nodes without an address of their own.", sn.Name, free, n))
 		}

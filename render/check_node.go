@@ -22,7 +22,7 @@ func (s *Snapshot) checkNodes(r *report) {
 		t := target{settings: s.fleet.Profiles[i].Settings, image: s.image(i)}
 		lengths[i] = s.lead(t.image) + printedLength(s.cmdline(&t))
 	}
-	executed := map[string]bool{}
+	boots, executed := map[bootKey]bool{}, map[string]bool{}
 	for i := range s.fleet.Nodes {
 		n := &s.fleet.Nodes[i]
 		if n.Own != nil {
@@ -32,7 +32,7 @@ func (s *Snapshot) checkNodes(r *report) {
 		s.checkAddress(r, n)
 		s.checkCmdline(r, n, lengths[n.Profile])
 		if s.bootsBy(s.bootMode(n)) && !n.Disabled {
-			s.checkBoot(r, n)
+			s.checkBoot(r, n, boots)
 		}
 		s.checkTexts(r, n, executed)
 	}
@@ -88,6 +88,9 @@ func (s *Snapshot) checkCmdline(r *report, n *spec.Node, shared int) {
 func (s *Snapshot) checkHostnames(r *report, n *spec.Node) {
 	for i := range n.Interfaces {
 		name := hostname(n, &n.Interfaces[i])
+		if len(name) <= 63 {
+			continue
+		}
 		long := len(name) > maxOptionLength
 		for label := range strings.SplitSeq(name, ".") {
 			long = long || len(label) > 63
@@ -111,14 +114,31 @@ func (s *Snapshot) checkAddress(r *report, n *spec.Node) {
 	}
 }
 
-// checkBoot makes sure that a node that boots from the network has something to boot, and a loader that runs on it.
-func (s *Snapshot) checkBoot(r *report, n *spec.Node) {
-	m := s.image(n.Profile)
-	key := fmt.Sprintf("%d %s %s", n.Profile, n.Firmware, n.Arch)
+// bootKey is what checkBoot depends on.
+type bootKey struct {
+	profile                        int
+	firmware, arch, script, loader string
+}
+
+// checkBoot makes sure that a node that boots from the network has something to boot, and a loader that runs on it. boots has what was
+// found good.
+func (s *Snapshot) checkBoot(r *report, n *spec.Node, boots map[bootKey]bool) {
 	script, loader := s.settings(n.Profile).Script, s.settings(n.Profile).Loader
 	if n.Own != nil {
 		script, loader = cmp.Or(n.Own.Script, script), cmp.Or(n.Own.Loader, loader)
 	}
+	k := bootKey{n.Profile, n.Firmware, n.Arch, script, loader}
+	if boots[k] {
+		return
+	}
+	before := r.count
+	s.checkBootOf(r, n, k)
+	boots[k] = r.count == before
+}
+
+func (s *Snapshot) checkBootOf(r *report, n *spec.Node, k bootKey) {
+	m, script, loader := s.image(n.Profile), k.script, k.loader
+	key := fmt.Sprintf("%d %s %s", n.Profile, n.Firmware, n.Arch)
 	if m == nil && script == "" {
 		r.add(key, nodeMistake(n, spec.Warning, "no-image", "Node has nothing to boot",
 			"No layer gives %s an image, so it waits at its boot script. Set image, or boot = \"disk\" or \"off\".", n.Address))

@@ -27,7 +27,9 @@ func Diff(old, new *Snapshot) []Change {
 	return d.changes
 }
 
-func emptySnapshot() *Snapshot { return &Snapshot{fleet: &spec.Fleet{}} }
+func emptySnapshot() *Snapshot {
+	return &Snapshot{fleet: &spec.Fleet{}, index: newIndex(nil), hashes: &hashes{}}
+}
 
 // differ compares two snapshots. What the nodes of a profile share is compared once for each pair of profiles.
 type differ struct {
@@ -69,7 +71,7 @@ func (d *differ) whole(action, name string, node fact.NodeName, place *spec.Plac
 
 func (d *differ) node(i, j int) {
 	a, b := &d.old.fleet.Nodes[i], &d.new.fleet.Nodes[j]
-	ownSame := d.old.parts[i] == d.new.parts[j]
+	ownSame := d.old.parts[i].own == d.new.parts[j].own
 	pa, pb := d.old.profileAt(a.Profile), d.new.profileAt(b.Profile)
 	if ownSame && pa.hash == pb.hash {
 		return

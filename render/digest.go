@@ -2,17 +2,19 @@ package render
 
 import (
 	"crypto/sha256"
+	"encoding/binary"
 	"fmt"
 	"io"
+	"maps"
 	"strconv"
+	"strings"
 
 	"hostler/render/fact"
 	"hostler/spec"
 )
 
 // hash fills in the hash of each part and the digest over all that holds.
-func (s *Snapshot) hash() {
-	all := sha256.New()
+func (s *Snapshot) hash(old *Snapshot) {
 	for i := range s.fleet.Profiles {
 		p := &s.profiles[i]
 		p.leaves = s.profileLeaves(i)
@@ -20,25 +22,17 @@ func (s *Snapshot) hash() {
 		p.leaves.hash(h)
 		h.Sum(p.hash[:0])
 	}
-	s.parts = make([]part, len(s.fleet.Nodes))
-	m := masks{s: s, seen: map[string][sha256.Size]byte{}}
-	h := sha256.New()
-	var sum [sha256.Size]byte
-	for i := range s.fleet.Nodes {
+	if s.sameNodes(old) && maps.Equal(s.holds, old.holds) {
+		s.hashes = old.hashes
+	} else {
+		s.hashes = s.hashNodes(old)
+	}
+	all := sha256.New()
+	all.Write(s.served[:])
+	for _, i := range s.masks {
 		n := &s.fleet.Nodes[i]
-		h.Reset()
-		own := s.nodeLeaves(n)
-		own.hash(h)
-		fmt.Fprintf(all, "%d %s ", len(n.Address), n.Address)
-		all.Write(h.Sum(sum[:0]))
-		shared := m.hash(n, own)
-		all.Write(shared[:])
-		for j := range own { // what a node only removes is not served, but decides what a change of its profile does
-			if own[j].removed {
-				fmt.Fprintf(h, "-%d %s", len(own[j].path), own[j].path)
-			}
-		}
-		h.Sum(s.parts[i].own[:0])
+		sum := s.masked(n, s.nodeLeaves(n))
+		all.Write(sum[:])
 	}
 	for _, x := range s.subjects() {
 		fmt.Fprintf(all, "%d %s ", len(x.name), x.name)
@@ -48,37 +42,131 @@ func (s *Snapshot) hash() {
 	s.digest = fact.Digest(fmt.Sprintf("%x", all.Sum(nil)))
 }
 
-// part is the hash of what is a node's own.
-type part struct{ own [sha256.Size]byte }
-
-// masks hashes what of a profile holds for a node, once for all nodes that set the same paths themselves.
-type masks struct {
-	s    *Snapshot
-	seen map[string][sha256.Size]byte
-	key  []byte
+// hashes are those of what is the nodes' own. They depend on the nodes and their holds alone.
+type hashes struct {
+	parts  []part
+	masks  []int32           // the first node of each mask
+	served [sha256.Size]byte // over what all nodes are served of their own, and which mask each has
 }
 
-func (m *masks) hash(n *spec.Node, own leaves) [sha256.Size]byte {
-	p := m.s.profileAt(n.Profile)
+// part is what a node has of its own. Nodes of one profile that set the same paths themselves have one mask: the same of their profile
+// holds for them. Profile and paths are among what is served, so that the masks follow from that.
+type part struct {
+	own    [sha256.Size]byte // with what it only removes, which is not served, but decides what a change of its profile does
+	served [sha256.Size]byte
+	mask   int32
+}
+
+// hashNodes hashes the nodes. What the snapshot before has of the same ones is taken over.
+func (s *Snapshot) hashNodes(old *Snapshot) *hashes {
+	hs := &hashes{parts: make([]part, len(s.fleet.Nodes))}
+	masks, moved := map[string]int32{}, map[int32]int32{}
+	all := sha256.New()
+	var line []byte
+	next := 0
+	for i := range s.fleet.Nodes {
+		n, p := &s.fleet.Nodes[i], &hs.parts[i]
+		j, known := s.known(old, n, next)
+		if known {
+			next = j + 1
+			*p = old.parts[j]
+			if m, ok := moved[p.mask]; ok {
+				p.mask = m
+			} else {
+				was := p.mask
+				p.mask = hs.mask(masks, i, n, s.nodeLeaves(n))
+				moved[was] = p.mask
+			}
+		} else {
+			own := s.nodeLeaves(n)
+			p.hash(own)
+			p.mask = hs.mask(masks, i, n, own)
+		}
+		line = strconv.AppendInt(line[:0], int64(len(n.Address)), 10)
+		line = append(append(append(line, ' '), n.Address...), p.served[:]...)
+		all.Write(binary.BigEndian.AppendUint32(line, uint32(p.mask)))
+	}
+	all.Sum(hs.served[:0])
+	return hs
+}
+
+// known finds a node of the snapshot before that is the same, and held back for the same reason.
+func (s *Snapshot) known(old *Snapshot, n *spec.Node, next int) (int, bool) {
+	if old == nil {
+		return 0, false
+	}
+	j, ok := old.position(old.fleet.Nodes, n, next)
+	return j, ok && s.hold(n) == old.hold(n)
+}
+
+func (p *part) hash(own leaves) {
+	h := sha256.New()
+	own.hash(h)
+	h.Sum(p.served[:0])
+	for j := range own {
+		if own[j].removed {
+			fmt.Fprintf(h, "-%d %s", len(own[j].path), own[j].path)
+		}
+	}
+	h.Sum(p.own[:0])
+}
+
+// mask numbers the mask of a node, in the order in which they occur.
+func (hs *hashes) mask(masks map[string]int32, i int, n *spec.Node, own leaves) int32 {
+	key := strconv.AppendInt(nil, int64(n.Profile), 10)
+	if n.Own != nil {
+		for j := range own {
+			key = append(append(key, '\n'), own[j].path...)
+		}
+	}
+	m, ok := masks[string(key)]
+	if !ok {
+		m = int32(len(hs.masks))
+		masks[string(key)] = m
+		hs.masks = append(hs.masks, int32(i))
+	}
+	return m
+}
+
+// masked hashes what of a node's profile holds for it.
+func (s *Snapshot) masked(n *spec.Node, own leaves) [sha256.Size]byte {
+	p := s.profileAt(n.Profile)
 	if n.Own == nil {
 		return p.hash
 	}
-	m.key = strconv.AppendInt(m.key[:0], int64(n.Profile), 10)
-	for i := range own {
-		m.key = append(append(m.key, '\n'), own[i].path...)
-	}
-	sum, ok := m.seen[string(m.key)]
-	if !ok {
-		var rest leaves
-		for _, l := range p.leaves {
-			if !owns(n.Own, l.path) {
-				rest = append(rest, l)
-			}
+	var rest leaves
+	for _, l := range p.leaves {
+		if !owns(n.Own, l.path) {
+			rest = append(rest, l)
 		}
-		h := sha256.New()
-		rest.hash(h)
-		h.Sum(sum[:0])
-		m.seen[string(m.key)] = sum
 	}
+	var sum [sha256.Size]byte
+	h := sha256.New()
+	rest.hash(h)
+	h.Sum(sum[:0])
 	return sum
+}
+
+// Changed reports for each node whether the snapshot may serve it something else than an old one does. All are, when there is no old
+// one, or when a subnet or a loader differs.
+func (s *Snapshot) Changed(old *Snapshot) func(i int) bool {
+	all := func(int) bool { return true }
+	if old == nil {
+		return all
+	}
+	d := differ{old: old, new: s}
+	d.subjects()
+	for _, c := range d.changes {
+		if !strings.HasPrefix(c.Subject, "image.") { // those that nodes boot are in their profiles
+			return all
+		}
+	}
+	same := s.sameNodes(old)
+	return func(i int) bool {
+		n, j, ok := &s.fleet.Nodes[i], int32(i), true
+		if !same {
+			j, ok = old.byRef[n.Address]
+		}
+		return !ok || s.parts[i].own != old.parts[j].own || s.profileAt(n.Profile).hash != old.profileAt(old.fleet.Nodes[j].Profile).hash
+	}
 }

@@ -61,14 +61,6 @@ func (n *networks) holding(a netip.Addr) (found []int) {
 func (s *Snapshot) indexSubnets() {
 	s.bySubnet = map[string]int{}
 	s.networks = networks{relay: map[netip.Addr][]int{}, prefix: map[netip.Prefix][]int{}}
-	declared := map[string][]netip.Addr{}
-	for i := range s.fleet.Nodes {
-		for _, ifc := range s.fleet.Nodes[i].Interfaces {
-			if ifc.Addr.IsValid() {
-				declared[ifc.Subnet] = append(declared[ifc.Subnet], ifc.Addr)
-			}
-		}
-	}
 	for i := range s.fleet.Subnets {
 		sn := &s.fleet.Subnets[i]
 		s.bySubnet[sn.Name] = i
@@ -80,8 +72,7 @@ func (s *Snapshot) indexSubnets() {
 		if !slices.Contains(s.networks.bits, p.Bits()) {
 			s.networks.bits = append(s.networks.bits, p.Bits())
 		}
-		taken := declared[sn.Name]
-		slices.SortFunc(taken, netip.Addr.Compare)
+		taken := s.declared[sn.Name]
 		s.subnets = append(s.subnets, subnet{
 			Subnet:  sn,
 			boot:    mergePools(sn, spec.ServesBoot, taken),

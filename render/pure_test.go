@@ -19,7 +19,7 @@ func TestPure(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	allowed := []string{"cmp", "crypto/sha256", "encoding/binary", "encoding/hex", "fmt", "hash", "hash/fnv", "io", "net/netip", "slices", "strconv", "strings", "time",
+	allowed := []string{"cmp", "crypto/sha256", "encoding/binary", "encoding/hex", "fmt", "hash", "hash/fnv", "io", "maps", "net/netip", "slices", "strconv", "strings", "time",
 		"hostler/render/fact", "hostler/spec"}
 	for _, file := range files {
 		if strings.HasSuffix(file, "_test.go") {

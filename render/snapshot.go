@@ -1,9 +1,6 @@
 package render
 
 import (
-	"net/netip"
-	"strings"
-
 	"hostler/render/fact"
 	"hostler/spec"
 )
@@ -24,22 +21,20 @@ type Snapshot struct {
 	loaders   []*spec.Loader // the author's before the built-in ones
 	tftp      map[string]File
 	blobs     map[fact.Digest]File
-	parts     []part // as fleet.Nodes
-
-	byMAC     map[fact.MAC]port
-	byName    map[fact.NodeName]int32
-	byRef     map[string]int32 // spec address: node.ams1["c0001"]
-	byID      map[spec.Label]int32
-	byUUID    map[string]int32
-	byAddress map[netip.Addr]port
 	bySubnet  map[string]int
-}
 
-// port is a declared network interface: a node of the fleet and one of its interfaces.
-type port struct{ node, iface int32 }
+	*index  // of fleet.Nodes
+	*hashes // of fleet.Nodes
+}
 
 // Render builds a snapshot. The snapshot is nil if, and only if, the diagnostics have errors.
 func Render(f *spec.Fleet, a Artifacts, as Assignments) (*Snapshot, spec.Diagnostics) {
+	return RenderNext(nil, f, a, as)
+}
+
+// RenderNext gives what Render gives, sooner: it takes over from a snapshot before what it knows of nodes that are the same, by
+// spec.Same, and shares it where all are. old may be nil.
+func RenderNext(old *Snapshot, f *spec.Fleet, a Artifacts, as Assignments) (*Snapshot, spec.Diagnostics) {
 	s := &Snapshot{fleet: f, artifacts: a, holds: as.Holds, images: map[string]*spec.Image{}, bootLines: map[*spec.Image]*bootLines{}}
 	for i := range f.Images {
 		s.images[f.Images[i].Name] = &f.Images[i]
@@ -51,7 +46,11 @@ func Render(f *spec.Fleet, a Artifacts, as Assignments) (*Snapshot, spec.Diagnos
 			}
 		}
 	}
-	s.indexNodes()
+	if s.sameNodes(old) {
+		s.index = old.index
+	} else {
+		s.index = newIndex(f.Nodes)
+	}
 	s.indexSubnets()
 	s.indexProfiles()
 	s.indexFiles()
@@ -64,7 +63,7 @@ func Render(f *spec.Fleet, a Artifacts, as Assignments) (*Snapshot, spec.Diagnos
 	if ds.HasErrors() {
 		return nil, ds
 	}
-	s.hash()
+	s.hash(old)
 	return s, ds
 }
 
@@ -74,33 +73,12 @@ func (s *Snapshot) Digest() fact.Digest { return s.digest }
 // Fleet is what the snapshot was rendered from. Read-only.
 func (s *Snapshot) Fleet() *spec.Fleet { return s.fleet }
 
-func (s *Snapshot) indexNodes() {
-	n := len(s.fleet.Nodes)
-	s.byMAC = make(map[fact.MAC]port, n)
-	s.byName = make(map[fact.NodeName]int32, n)
-	s.byRef = make(map[string]int32, n)
-	s.byAddress = make(map[netip.Addr]port, n)
-	s.byID, s.byUUID = map[spec.Label]int32{}, map[string]int32{}
-	for i := range s.fleet.Nodes {
-		n := &s.fleet.Nodes[i]
-		s.byName[n.Name] = int32(i)
-		s.byRef[n.Address] = int32(i)
-		if n.UUID != "" {
-			s.byUUID[strings.ToLower(n.UUID)] = int32(i)
-		}
-		for _, id := range n.IDs {
-			s.byID[id] = int32(i)
-		}
-		for j := range n.Interfaces {
-			p := port{int32(i), int32(j)}
-			if ifc := &n.Interfaces[j]; !ifc.MAC.IsZero() {
-				s.byMAC[ifc.MAC] = p
-			}
-			if ifc := &n.Interfaces[j]; ifc.Addr.IsValid() {
-				s.byAddress[ifc.Addr] = p
-			}
-		}
+// sameNodes reports whether two snapshots have one list of nodes.
+func (s *Snapshot) sameNodes(old *Snapshot) bool {
+	if old == nil || len(s.fleet.Nodes) != len(old.fleet.Nodes) {
+		return false
 	}
+	return len(s.fleet.Nodes) == 0 || &s.fleet.Nodes[0] == &old.fleet.Nodes[0]
 }
 
 // bootPort is the interface that a node boots from.

@@ -48,8 +48,8 @@ func (s *Snapshot) usedImages() map[string]bool {
 			used[p.Settings.Retry.Fallback] = true
 		}
 	}
-	for i := range s.fleet.Nodes {
-		mark(s.fleet.Nodes[i].Profile)
+	for _, i := range s.inUse {
+		mark(i)
 	}
 	for i := range s.fleet.Subnets {
 		mark(s.fleet.Subnets[i].Unknown)

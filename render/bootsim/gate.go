@@ -2,7 +2,7 @@ package bootsim
 
 import (
 	"fmt"
-	"strings"
+	"strconv"
 
 	"hostler/render"
 	"hostler/render/fact"
@@ -12,14 +12,14 @@ import (
 // maxWalks bounds the time of Gate; nodes that differ only in their identifiers share a walk.
 const maxWalks = 20000
 
-// Gate boots every node that the changes touch from the new snapshot, with its declared firmware, or else as BIOS and as
-// UEFI, of which one must do. A node that should boot and does not is an error, or only a warning when the old snapshot
-// fails it in the same way. old may be nil.
-func Gate(old, new *render.Snapshot, changes []render.Change) spec.Diagnostics {
-	g := gate{old: old, new: new, kinds: map[string]*kind{}}
-	g.collect(changes)
+// Gate boots every node that the new snapshot may serve something else than the old one, with its declared firmware, or else as BIOS
+// and as UEFI, of which one must do. A node that should boot and does not is an error, or only a warning when the old
+// snapshot fails it in the same way. old may be nil.
+func Gate(old, new *render.Snapshot) spec.Diagnostics {
+	g := gate{old: old, new: new, kinds: map[kindKey]*kind{}}
+	g.collect()
 	var ds spec.Diagnostics
-	for i, key := range g.order {
+	for i, k := range g.order {
 		if i == maxWalks {
 			ds = append(ds, spec.Diagnostic{
 				Severity: spec.Warning, Code: "gate-limit", Summary: "Not every node was tried",
@@ -27,7 +27,7 @@ func Gate(old, new *render.Snapshot, changes []render.Change) spec.Diagnostics {
 			})
 			break
 		}
-		if d, bad := g.try(g.kinds[key]); bad {
+		if d, bad := g.try(k); bad {
 			ds = append(ds, d)
 		}
 	}
@@ -36,8 +36,8 @@ func Gate(old, new *render.Snapshot, changes []render.Change) spec.Diagnostics {
 
 type gate struct {
 	old, new *render.Snapshot
-	kinds    map[string]*kind
-	order    []string
+	kinds    map[kindKey]*kind
+	order    []*kind
 }
 
 // kind is nodes that differ only in their identifiers.
@@ -46,22 +46,13 @@ type kind struct {
 	count int
 }
 
-// collect sorts the nodes to try into kinds. A change of a subnet or a loader may touch any node.
-func (g *gate) collect(changes []render.Change) {
-	all := g.old == nil
-	touched := map[fact.NodeName]bool{}
-	for i := range changes {
-		switch c := &changes[i]; {
-		case c.Node != "":
-			touched[c.Node] = true
-		case !strings.HasPrefix(c.Subject, "image."):
-			all = true
-		}
-	}
+// collect sorts the nodes to try into kinds.
+func (g *gate) collect() {
+	changed := g.new.Changed(g.old)
 	nodes := g.new.Fleet().Nodes
 	for i := range nodes {
 		n := &nodes[i]
-		if !all && !touched[n.Name] {
+		if !changed(i) {
 			continue
 		}
 		key := kindOf(n)
@@ -69,25 +60,42 @@ func (g *gate) collect(changes []render.Change) {
 			k.count++
 			continue
 		}
-		g.kinds[key] = &kind{n, 1}
-		g.order = append(g.order, key)
+		k := &kind{n, 1}
+		g.kinds[key] = k
+		g.order = append(g.order, k)
 	}
 }
 
-// kindOf is everything of a node that decides how its boot goes, without names, addresses and values of arguments.
-func kindOf(n *spec.Node) string {
-	b := fmt.Appendf(nil, "%d %s %s %t %t", n.Profile, n.Firmware, n.Arch, n.Disabled, n.Hold != "")
+// kindKey is everything of a node that decides how its boot goes, without names, addresses and values of arguments.
+type kindKey struct {
+	profile        int
+	firmware, arch string
+	disabled, held bool
+	subnet         string // of the boot interface
+	addressed      bool
+	others         string // interfaces, and what the node has of its own
+}
+
+func kindOf(n *spec.Node) kindKey {
+	k := kindKey{profile: n.Profile, firmware: n.Firmware, arch: n.Arch, disabled: n.Disabled, held: n.Hold != ""}
+	var b []byte
 	for i := range n.Interfaces {
 		ifc := &n.Interfaces[i]
-		b = fmt.Appendf(b, " %s %t %t", ifc.Subnet, ifc.Boot, ifc.Addr.IsValid())
-	}
-	if o := n.Own; o != nil {
-		b = fmt.Appendf(b, " %s %s %s %s %v", o.Boot, o.Loader, o.Script, o.Config, o.KernelArgsReset)
-		for i := range o.KernelArgs {
-			b = fmt.Appendf(b, " %s %t", o.KernelArgs[i].Key, o.KernelArgs[i].Remove)
+		if i == 0 {
+			k.subnet, k.addressed = ifc.Subnet, ifc.Addr.IsValid()
+		} else {
+			b = fmt.Appendf(b, " %s %t %t", ifc.Subnet, ifc.Boot, ifc.Addr.IsValid())
 		}
 	}
-	return string(b)
+	if o := n.Own; o != nil {
+		b = fmt.Appendf(b, "; %s %s %s %s %v", o.Boot, o.Loader, o.Script, o.Config, o.KernelArgsReset)
+		for i := range o.KernelArgs {
+			b = append(append(b, ' '), o.KernelArgs[i].Key...)
+			b = strconv.AppendBool(append(b, ' '), o.KernelArgs[i].Remove)
+		}
+	}
+	k.others = string(b)
+	return k
 }
 
 // try boots one node of a kind.

@@ -14,7 +14,7 @@ import (
 
 func gateLines(old, now *render.Snapshot) []string {
 	var lines []string
-	for _, d := range Gate(old, now, render.Diff(old, now)) {
+	for _, d := range Gate(old, now) {
 		lines = append(lines, fmt.Sprintf("%s %s: %s", d.Severity, d.Code, d.Detail))
 	}
 	return lines
@@ -59,9 +59,9 @@ func TestGateTriesWhatChanged(t *testing.T) {
 	f.Profiles[2].Settings.KernelArgs = append([]spec.Arg{}, kernelArg("only", "uefi1"))
 	f.Nodes[1].Profile = 2
 	old, now := snapshot(t, lab()), snapshot(t, f)
-	g := gate{old: old, new: now, kinds: map[string]*kind{}}
-	g.collect(render.Diff(old, now))
-	if len(g.order) != 1 || g.kinds[g.order[0]].node.Name != "uefi1" {
+	g := gate{old: old, new: now, kinds: map[kindKey]*kind{}}
+	g.collect()
+	if len(g.order) != 1 || g.order[0].node.Name != "uefi1" {
 		t.Errorf("tries %v", g.order)
 	}
 }
@@ -77,9 +77,9 @@ func TestGateShares(t *testing.T) {
 		f.Nodes = append(f.Nodes, n)
 	}
 	now := snapshot(t, f)
-	g := gate{new: now, kinds: map[string]*kind{}}
-	g.collect(nil)
-	if len(g.order) != 1 || g.kinds[g.order[0]].count != 1000 {
+	g := gate{new: now, kinds: map[kindKey]*kind{}}
+	g.collect()
+	if len(g.order) != 1 || g.order[0].count != 1000 {
 		t.Errorf("%d kinds", len(g.order))
 	}
 }
@@ -99,7 +99,7 @@ func BenchmarkGate(b *testing.B) {
 	}
 	s := snapshot(b, f)
 	for b.Loop() {
-		if ds := Gate(nil, s, nil); ds != nil {
+		if ds := Gate(nil, s); ds != nil {
 			b.Fatal(ds)
 		}
 	}

@@ -162,7 +162,7 @@ func TestBootPort(t *testing.T) {
 	c.ask(wirePacket{xid: 2, mac: n1, options: message(fact.Discover, biosROM)}) // a BIOS boots all the same
 	other.Close()
 	run("ip", "addr", "add", "10.77.0.2/24", "dev", seg.server) // have it look at once
-	s.waitLog(t, "serving boot requests\" interface="+seg.server)
+	s.waitLog(t, "\"dhcp: serving boot requests\" interface="+seg.server)
 	if st := s.State().Interfaces[0]; st.Problem != "" || !st.BootServer {
 		t.Errorf("state: %+v", st)
 	}

@@ -19,7 +19,7 @@ func classOf(path string) Class {
 		return ClassAddress
 	case "hostname", "domain", "dns", "ntp", "option", "lease", "gateway":
 		return ClassNextRenew
-	case "relays", "boot_servers", "dhcp", "authoritative", "quarantine":
+	case "relays", "boot_servers", "dhcp", "authoritative", "conflict_check", "quarantine":
 		return ClassServer
 	case "unknown":
 		return ClassExposure

@@ -40,7 +40,8 @@ type Choice struct {
 	// Nak says that this server knows what address the machine may have: it confirms an address that the machine remembers,
 	// and refuses another one by NAK. Without it, such requests are met with silence. The server sets it for whoever holds a lease.
 	Nak   bool
-	Proxy bool // the site's own DHCP server gives the address: no lease is taken, and Ignore may be no refusal
+	Check string // how to look for the address on the network before it is offered: "arp", "ping", or empty
+	Proxy bool   // the site's own DHCP server gives the address: no lease is taken, and Ignore may be no refusal
 
 	asked time.Duration         // the lease time that the client would like
 	lease spec.Lease            // of the machine's layers

@@ -50,6 +50,9 @@ func (s *Snapshot) Select(f *fact.Facts) Choice {
 		c.Nak = sn.Unknown >= 0 && sn.Authoritative && !routed
 		s.claimUnknown(&c, sn)
 	}
+	if c.Claim.Pool != "" { // a declared address is its machine's, whoever else uses it
+		c.Check = sn.ConflictCheck
+	}
 	return c
 }
 

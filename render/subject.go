@@ -69,6 +69,7 @@ func (s *Snapshot) subnetLeaves(sn *spec.Subnet) leaves {
 	add("boot_servers", list(sn.BootServers))
 	add("dhcp", sn.DHCP)
 	add("authoritative", strconv.FormatBool(sn.Authoritative))
+	add("conflict_check", sn.ConflictCheck)
 	if sn.Quarantine != 0 {
 		add("quarantine", duration(sn.Quarantine))
 	}

@@ -264,6 +264,7 @@ type Subnet struct {
 	BootServers   []netip.Addr // the site's, when the subnet has none; may be empty
 	DHCP          string       // "full"; "proxy": only boot files, beside the site's own DHCP server; or "off"
 	Authoritative bool
+	ConflictCheck string        // before an address of a pool is offered: "arp", "ping", or empty
 	Quarantine    time.Duration // of declined addresses; 0: ten minutes
 	Pools         []Pool
 	Exclude       []fact.Range

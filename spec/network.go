@@ -56,6 +56,9 @@ func (p *parser) subnet(in *instance) (Subnet, bool) {
 		s.Authoritative = v
 	}
 	s.Quarantine, _ = in.duration(b, "quarantine")
+	if v, ok := in.choice(b, "conflict_check", "off", "arp", "ping"); ok && v != "off" {
+		s.ConflictCheck = v
+	}
 	if v, ok := in.number(b, "vlan", 1, 4094); ok {
 		s.VLAN = int(v)
 	}

@@ -146,6 +146,7 @@ func subnetBlock() *Block {
 		{Name: "boot_servers", Type: "list(ip)", Default: "the site's", Class: "server", Doc: "Addresses of the boot servers.", Read: true},
 		{Name: "dhcp", Type: "string", Default: `"full"`, Class: "exposure", Doc: "full; proxy to tell machines what to boot beside the site's own DHCP server, which gives the addresses; or off for no DHCP at all."},
 		{Name: "authoritative", Type: "bool", Default: "true", Class: "server", Doc: "No other DHCP server gives addresses here: what a machine remembers is judged although it holds no lease of ours."},
+		{Name: "conflict_check", Type: "string", Default: `"off"`, Class: "server", Doc: "Whether an address of a pool is looked for on the network before it is offered: off; arp, on segments that the server is on; or ping, by ICMP echo behind relay agents too."},
 		{Name: "quarantine", Type: "duration", Default: `"10m"`, Class: "server", Doc: "How long an address is not given out that a machine found in use by another one."},
 		{Name: "unknown", Type: "group", Default: "null", Class: "exposure", Doc: "Group of machines that nobody declared; null stays silent towards them."},
 		{Name: "exclude", Type: "list(range)", Default: "[]", Class: "address", Doc: "Addresses that no pool gives out: a-b, CIDR or single ones."},
@@ -157,7 +158,7 @@ func subnetBlock() *Block {
 			{Name: "serves", Type: "string", Required: true, Class: "exposure", Doc: "reserved, boot, unknown or any."},
 			{Name: "exclude", Type: "list(range)", Default: "[]", Class: "address", Doc: "Addresses that it does not give out."},
 		}, Blocks: []*Block{leaseBlock()}, Later: []string{"match", "low_water", "reuse"}},
-	}, Later: []string{"interface", "layout", "conflict_check"}})
+	}, Later: []string{"interface", "layout"}})
 }
 
 func nodeBlock() *Block {

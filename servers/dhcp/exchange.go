@@ -24,6 +24,9 @@ type exchange struct {
 	revision fact.Revision
 	result   fact.Result
 	detail   string
+	check    string // how to look for the offered address on the network; empty: not at all
+	tries    int    // addresses that were found in use before this one
+	req      *dhcpv4.DHCPv4
 	handled  bool        // by our place in the chain
 	silent   bool        // no reply, and no refusal: the request was another server's
 	commit   *fact.Lease // must be durable before the reply leaves

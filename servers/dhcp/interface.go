@@ -31,6 +31,7 @@ type attachment struct {
 	told    bool         // the log has rawErr
 	boot    *net.UDPConn // of the boot server's port; nil while no subnet needs it, or it cannot be had
 	bootErr error
+	arp     *packet.Conn // hears ARP replies; nil before the first conflict check
 }
 
 // attach opens the sockets of an interface. The UDP socket is bound to the interface and shares its port with nobody:
@@ -95,6 +96,9 @@ func (a *attachment) close() {
 	defer a.mu.Unlock()
 	if a.raw != nil {
 		a.raw.Close()
+	}
+	if a.arp != nil {
+		a.arp.Close()
 	}
 }
 

@@ -44,6 +44,7 @@ type outgoing struct {
 	resp    *dhcpv4.DHCPv4
 	payload []byte
 	err     error
+	owner   string // whoever has the offered address already
 }
 
 // read hands an interface's datagrams to the workers until its socket is closed. The socket is bound to the interface, so the control
@@ -94,7 +95,11 @@ func (s *Server) work(w worker) {
 			s.buffers.Put(d)
 			s.pending.Done()
 		case o := <-w.replies:
-			s.sendReply(o)
+			if o.owner != "" {
+				s.conflict(w, o)
+			} else {
+				s.sendReply(o)
+			}
 			s.pending.Done()
 		case <-s.quit:
 			return
@@ -119,7 +124,8 @@ func (s *Server) handleDatagram(w worker, d *datagram) {
 		s.report.unreadable(x.start, d.peer.Addr(), d.link.ifi.Name, err)
 		return
 	}
-	resp := s.traverse(x, req)
+	x.req = req
+	resp := s.traverse(x)
 	s.cfg.Packet(x.received(d))
 	if resp != nil {
 		s.finish(w, x, resp)
@@ -134,12 +140,19 @@ func (s *Server) survive(x *exchange) {
 }
 
 // traverse passes a request through the chain, as coredhcp does, and reports it.
-func (s *Server) traverse(x *exchange, req *dhcpv4.DHCPv4) *dhcpv4.DHCPv4 {
-	s.inFlight.put(req, x)
-	defer s.inFlight.drop(req)
-	resp, stop := newReply(req), false
+func (s *Server) traverse(x *exchange) *dhcpv4.DHCPv4 {
+	resp := s.pass(x)
+	s.report.request(x)
+	return resp
+}
+
+// pass gives the reply of the chain; nil: there is none, and the exchange says why.
+func (s *Server) pass(x *exchange) *dhcpv4.DHCPv4 {
+	s.inFlight.put(x.req, x)
+	defer s.inFlight.drop(x.req)
+	resp, stop := newReply(x.req), false
 	for _, h := range s.chain {
-		if resp, stop = h(req, resp); stop || resp == nil {
+		if resp, stop = h(x.req, resp); stop || resp == nil {
 			break
 		}
 	}
@@ -155,7 +168,6 @@ func (s *Server) traverse(x *exchange, req *dhcpv4.DHCPv4) *dhcpv4.DHCPv4 {
 		x.result, x.detail = fact.Failed, fmt.Sprintf("another plugin changed the address from %s to %s", x.commit.Addr, resp.YourIPAddr)
 		resp = nil
 	}
-	s.report.request(x)
 	return resp
 }
 
@@ -165,6 +177,9 @@ func (s *Server) finish(w worker, x *exchange, resp *dhcpv4.DHCPv4) {
 		s.cfg.Log.Warn("dhcp: reply too large, leaving options out", "mac", x.facts.MAC, "options", fmt.Sprint(dropped))
 	}
 	o := outgoing{x: x, resp: resp, payload: resp.ToBytes()}
+	if x.check != "" && s.looksFor(w, o) {
+		return
+	}
 	if x.commit == nil {
 		s.sendReply(o)
 		return
@@ -172,13 +187,18 @@ func (s *Server) finish(w worker, x *exchange, resp *dhcpv4.DHCPv4) {
 	s.pending.Add(1)
 	s.cfg.Leases.Bind(*x.commit, func(err error) { // whoever writes leases does not wait for a socket
 		o.err = s.bound(err)
-		select {
-		case w.replies <- o:
-		default: // the machine asks again, and its lease is there already
-			s.pending.Done()
-			s.report.overflow(x.link.ifi.Name)
-		}
+		s.later(w, o)
 	})
+}
+
+// later hands a reply whose time has come to its worker.
+func (s *Server) later(w worker, o outgoing) {
+	select {
+	case w.replies <- o:
+	default: // the machine asks again, and its lease is there already
+		s.pending.Done()
+		s.report.overflow(o.x.link.ifi.Name)
+	}
 }
 
 func (s *Server) sendReply(o outgoing) {

@@ -133,6 +133,9 @@ func (r *responder) answer(x *exchange, req, resp *dhcpv4.DHCPv4) bool {
 		return false
 	}
 	fill(resp, req, &x.facts, &a, r.bootFile(a.BootFile, choice.Server))
+	if a.Message == fact.Offer && lease.State == fact.Offered {
+		x.check = choice.Check
+	}
 	if a.Message == fact.Ack && x.facts.Message == fact.Request || a.Message == fact.BOOTP {
 		x.commit = r.binding(x, lease, &choice)
 	}

@@ -209,3 +209,12 @@ func (l *limiter) allow(k limitKey, now time.Time) bool {
 	l.last[k] = now
 	return true
 }
+
+// conflict reports an address that was not offered, because somebody has it.
+func (r *report) conflict(x *exchange, now time.Time, detail string) {
+	r.failed.Add(1)
+	e := x.event(now, "Conflict check", fact.StageNone)
+	e.Duration, e.Result, e.Detail = now.Sub(x.start), fact.Failed, detail
+	r.cfg.Event(e)
+	r.limited(slog.LevelWarn, x.facts.MAC, "dhcp: conflict", e)
+}

@@ -76,6 +76,7 @@ type Server struct {
 	workers []worker
 	pending sync.WaitGroup // requests in a queue, and replies that wait for a lease
 	quit    chan struct{}
+	prober  *prober
 	buffers sync.Pool
 
 	mu       sync.Mutex
@@ -93,6 +94,7 @@ func Listen(cfg Config) (*Server, error) {
 		responder: newResponder(cfg),
 		workers:   make([]worker, max(4, 2*runtime.GOMAXPROCS(0))),
 		quit:      make(chan struct{}),
+		prober:    newProber(),
 		buffers:   sync.Pool{New: func() any { return new(datagram) }},
 		links:     make(map[string]*attachment),
 		problems:  make(map[string]error),
@@ -136,6 +138,7 @@ func (s *Server) Serve(ctx context.Context) error {
 	close(s.quit)
 	workers.Wait()
 	s.closeAll()
+	s.prober.close()
 	return nil
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -13,7 +14,11 @@ import (
 
 // Checks implements admin.Watched.
 func (s *server) Checks() []admin.Check {
-	return checks(s.recon.Status(), s.dhcp.State(), s.room(), s.listens)
+	list := checks(s.recon.Status(), s.dhcp.State(), s.room(), s.listens)
+	if s.tls != nil {
+		list = append(list, checkCertificate(s.tls.Leaf().NotAfter, time.Now()))
+	}
+	return list
 }
 
 // checks judges. Only what keeps every machine from booting is a failure: with the last good revision in force, a source
@@ -71,6 +76,18 @@ func checkDHCP(d *dhcp.State) admin.Check {
 		c.Health, c.Message = admin.Degraded, strings.Join(bad, "; ")
 	default:
 		c.Message = "serving " + strings.Join(good, ", ")
+	}
+	return c
+}
+
+// checkCertificate warns before the day: loaders that refuse a certificate say next to nothing.
+func checkCertificate(expires, now time.Time) admin.Check {
+	c := admin.Check{Name: "certificate", Health: admin.Healthy, Message: "expires on " + expires.UTC().Format("2 Jan 2006")}
+	switch {
+	case now.After(expires):
+		c.Health, c.Message = admin.Degraded, "expired on "+expires.UTC().Format("2 Jan 2006")+": loaders refuse it"
+	case expires.Sub(now) < 14*24*time.Hour:
+		c.Health = admin.Degraded
 	}
 	return c
 }

@@ -70,6 +70,11 @@ func (s *server) sample() metrics.Sample {
 		Healthy: map[string]float64{}, Failures: map[string]uint64{}, Dropped: map[string]uint64{"dhcp": d.Dropped, "events": s.boots.Lost()},
 		Nodes: map[metrics.NodeState]int{}, Stuck: map[fact.Stage]int{}, Pools: map[metrics.PoolState]uint64{},
 	}
+	t := s.tftp.State()
+	v.TFTPRunning, v.TFTPResent, v.Dropped["tftp"] = t.Running, t.Resent, t.Lost
+	if s.tls != nil {
+		v.Expires = s.tls.Leaf().NotAfter
+	}
 	v.Packets, v.PacketsFrom = s.packets.Size()
 	for _, c := range s.Checks() {
 		v.Healthy[c.Name] = map[admin.Health]float64{admin.Healthy: 1, admin.Degraded: 0.5}[c.Health]

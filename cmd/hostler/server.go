@@ -43,6 +43,7 @@ type server struct {
 	tls     *httpd.Certificate // nil without a TLS listener
 	recon   *reconcile.Reconciler
 	dhcp    *dhcp.Server
+	tftp    *tftp.Server
 	metrics *metrics.Metrics
 	packets *capture.Store
 	tasks   []task
@@ -188,6 +189,7 @@ func (s *server) bind() error {
 	if err != nil {
 		return err
 	}
+	s.tftp = t
 	s.later(func() { t.Close() })
 	h, err := httpd.Listen(httpd.Config{
 		Addr: l.HTTP, Interfaces: s.config.Interfaces, Current: s.recon.Current, At: s.recon.At, Older: s.recon.Older, Blobs: s.recon,

@@ -21,6 +21,9 @@ type Sample struct {
 	Stuck       map[fact.Stage]int
 	Pools       map[PoolState]uint64
 	Dropped     map[string]uint64 // what there was no room for, by what it was
+	Expires     time.Time         // of the TLS certificate; zero: there is none
+	TFTPRunning int64             // transfers now
+	TFTPResent  uint64            // packets that were sent again
 	Packets     int               // bytes of conversations in memory
 	PacketsFrom int               // machines whose conversations these are
 }
@@ -67,6 +70,11 @@ func (s sampler) Collect(ch chan<- prometheus.Metric) {
 	for what, n := range v.Dropped {
 		dropped.add(float64(n), what)
 	}
+	if !v.Expires.IsZero() {
+		c.gauge("tls_certificate_expiry_timestamp_seconds", "When the certificate of the TLS listener expires.").add(seconds(v.Expires))
+	}
+	c.gauge("tftp_running_transfers", "TFTP transfers that are going on.").add(float64(v.TFTPRunning))
+	c.counter("tftp_retransmits_total", "TFTP packets that were sent again.").add(float64(v.TFTPResent))
 	c.gauge("packets_kept_bytes", "Packets of conversations in memory, for hostler boots -packets.").add(float64(v.Packets))
 	c.gauge("packets_kept_machines", "Machines whose conversations these are.").add(float64(v.PacketsFrom))
 }

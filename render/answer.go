@@ -65,6 +65,9 @@ func (s *Snapshot) Answer(f *fact.Facts, c *Choice, addr netip.Addr) Answer {
 		return s.answerProxy(f, c, sn)
 	}
 	a := verdict(f, c, addr)
+	if a.Notice.Kind == ForeignServer && !s.Alone(c.Subnet) {
+		a.Notice = Notice{}
+	}
 	if a.Ignore != "" || a.Message == fact.Nak {
 		return a
 	}

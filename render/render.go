@@ -31,6 +31,7 @@ type Assignments struct {
 // Choice says whom a request is from and which address it may have.
 type Choice struct {
 	Ignore string        // why there is no answer; empty: there is one
+	Notice Notice        // with Ignore
 	Node   fact.NodeName // empty for a machine that nobody declared
 	Subnet string
 	Server netip.Addr // next-server, and the address that replies leave from
@@ -48,9 +49,27 @@ type Choice struct {
 	pools map[string]spec.Lease // of the pools that the claim is for; shared, read-only
 }
 
+// Notice is something that an operator should look at, which one request shows.
+type Notice struct {
+	Kind    NoticeKind // empty: there is nothing
+	Subject string     // which pool, relay agent, server or address
+}
+
+// NoticeKind is what a notice is about, in words for people.
+type NoticeKind string
+
+// The kinds of notices.
+const (
+	PoolExhausted   NoticeKind = "pool exhausted"
+	UnknownRelay    NoticeKind = "unknown relay agent"
+	ForeignServer   NoticeKind = "foreign DHCP server"
+	AddressConflict NoticeKind = "address conflict"
+)
+
 // Answer is a DHCP reply without the fields that are copied from the request.
 type Answer struct {
 	Ignore   string       // why there is no reply; empty: there is one
+	Notice   Notice       // with Ignore, or a Nak
 	Message  fact.Message // Offer, Ack or Nak; BOOTP for the reply to a BOOTP request
 	Reason   string       // of a Nak, sent as option 56
 	YIAddr   netip.Addr

@@ -19,7 +19,11 @@ func (s *Snapshot) Select(f *fact.Facts) Choice {
 	at, via, routed := s.where(f)
 	i, ok := s.pick(at, p, declared, wanted(f))
 	if !ok {
-		return Choice{Ignore: fmt.Sprintf("no subnet: nothing is declared for %s", via)}
+		c := Choice{Ignore: fmt.Sprintf("no subnet: nothing is declared for %s", via)}
+		if f.GIAddr.IsValid() {
+			c.Notice = Notice{UnknownRelay, f.GIAddr.String()}
+		}
+		return c
 	}
 	sn := &s.subnets[i]
 	c := Choice{Subnet: sn.Name}

@@ -35,7 +35,7 @@ func verdict(f *fact.Facts, c *Choice, addr netip.Addr) Answer {
 		case c.None != "":
 			return Answer{Ignore: c.None}
 		case !addr.IsValid():
-			return Answer{Ignore: exhausted(c)}
+			return exhausted(c)
 		}
 		return Answer{Message: fact.Offer, YIAddr: addr, ServerID: c.ID}
 	case fact.Request:
@@ -53,18 +53,22 @@ func verdict(f *fact.Facts, c *Choice, addr netip.Addr) Answer {
 		case !c.Claim.Fixed.IsValid():
 			return Answer{Ignore: "bootp: no declared address, and a lease from a pool ends, which BOOTP cannot say"}
 		case !addr.IsValid():
-			return Answer{Ignore: exhausted(c)}
+			return exhausted(c)
 		}
 		return Answer{Message: fact.BOOTP, YIAddr: addr}
 	}
 	return Answer{Ignore: strings.ToLower(f.Message.String()) + ": has no reply"}
 }
 
-func exhausted(c *Choice) string {
+// exhausted is the answer when the leases have no address.
+func exhausted(c *Choice) Answer {
 	if c.Claim.Fixed.IsValid() {
-		return fmt.Sprintf("address %s: in use by another machine", c.Claim.Fixed)
+		return Answer{Ignore: fmt.Sprintf("address %s: in use by another machine", c.Claim.Fixed), Notice: Notice{AddressConflict, c.Claim.Fixed.String()}}
 	}
-	return fmt.Sprintf("pool %s: exhausted", c.Claim.Pool)
+	return Answer{
+		Ignore: fmt.Sprintf("pool %s: exhausted", c.Claim.Pool),
+		Notice: Notice{PoolExhausted, fmt.Sprintf("pool %s of subnet %s", c.Claim.Pool, c.Subnet)},
+	}
 }
 
 // verdictRequest follows RFC 2131 section 4.3.2: a client selects our offer (option 54 is there), or verifies an address that
@@ -74,7 +78,7 @@ func verdictRequest(f *fact.Facts, c *Choice, addr netip.Addr) Answer {
 	id := c.ID
 	if f.ServerID.IsValid() {
 		if f.ServerID != c.ID && !slices.Contains(f.Ingress.Owned, f.ServerID) {
-			return Answer{Ignore: fmt.Sprintf("request: selects server %s", f.ServerID)}
+			return Answer{Ignore: fmt.Sprintf("request: selects server %s", f.ServerID), Notice: Notice{ForeignServer, f.ServerID.String()}}
 		}
 		id = f.ServerID // one of ours: the reply is from whom the machine knows
 	}
@@ -88,7 +92,8 @@ func verdictRequest(f *fact.Facts, c *Choice, addr netip.Addr) Answer {
 	case c.None != "":
 		return refuse(c.None)
 	case !addr.IsValid():
-		return refuse(exhausted(c))
+		e := exhausted(c)
+		return Answer{Message: fact.Nak, Reason: e.Ignore, ServerID: id, Notice: e.Notice}
 	case want != addr:
 		return refuse(fmt.Sprintf("address %s: not leased to %s", want, f.MAC))
 	}

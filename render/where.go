@@ -99,6 +99,12 @@ func serverAddress(sn *subnet, f *fact.Facts) (netip.Addr, string) {
 	return netip.Addr{}, fmt.Sprintf("subnet %s: interface %s has no address", sn.Name, f.Ingress.Interface)
 }
 
+// Alone reports whether no other DHCP server should give addresses in a subnet.
+func (s *Snapshot) Alone(subnet string) bool {
+	i, ok := s.bySubnet[subnet]
+	return ok && s.subnets[i].Authoritative && s.subnets[i].DHCP == "full"
+}
+
 // Quarantine is how long an address rests that a machine found in use by another one.
 func (s *Snapshot) Quarantine(a netip.Addr) time.Duration {
 	rest := defaultQuarantine

@@ -85,6 +85,11 @@ func (env *environment) printStatus(st *serverStatus, all bool) int {
 	if len(st.DHCP.Plugins) > 1 {
 		row("DHCP chain", "%s", strings.Join(st.DHCP.Plugins, " -> "))
 	}
+	for _, n := range st.DHCP.Notices {
+		if since := time.Since(n.Last); since < time.Hour {
+			row("Notice", "%s %s: %s (%s, last %s ago)", n.Kind, n.Subject, n.Detail, plural(int(n.Count), "time"), ago(since))
+		}
+	}
 	row("Health", "%s", healthText(st.Checks))
 	for _, c := range r.Conditions {
 		if c.Type == reconcile.Ready {

@@ -81,6 +81,9 @@ func (a *attachment) closeBoot() {
 func (a *attachment) stopReading() {
 	past := time.Unix(1, 0)
 	_ = a.udp.SetReadDeadline(past)
+	if a.ear != nil {
+		_ = a.ear.SetReadDeadline(past)
+	}
 	if conn := a.bootConn(); conn != nil {
 		_ = conn.SetReadDeadline(past)
 	}

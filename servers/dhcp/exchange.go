@@ -1,6 +1,7 @@
 package dhcp
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
 	"sync"
@@ -88,13 +89,9 @@ func (x *exchange) event(at time.Time, what string, stage fact.Stage) fact.Event
 	}
 }
 
-// received is the request's packet. A request from no address was a broadcast; whether one from an address was, the socket
-// does not tell.
+// received is the request's packet.
 func (x *exchange) received(d *datagram) fact.Packet {
-	to := broadcastAddr
-	if own := d.link.ingress.Load().Prefixes; !d.peer.Addr().IsUnspecified() && len(own) > 0 {
-		to = own[0].Addr()
-	}
+	to := cmp.Or(d.to, broadcastAddr)
 	return fact.Packet{
 		Time: x.start, MAC: x.facts.MAC, Node: x.node, Proto: fact.ProtoDHCP,
 		From: d.peer, To: netip.AddrPortFrom(to, d.link.portOf(d.boot)), Payload: d.buf[:d.n], Size: d.n,

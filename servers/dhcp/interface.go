@@ -23,6 +23,7 @@ type attachment struct {
 	ifi     net.Interface
 	port    int // ours; clients have the next one
 	udp     *net.UDPConn
+	ear     *packet.Conn // hears other servers; nil when it cannot
 	ingress atomic.Pointer[fact.Ingress]
 
 	mu      sync.Mutex
@@ -44,6 +45,9 @@ func attach(ifi net.Interface, port int) (*attachment, error) {
 	}
 	a := &attachment{ifi: ifi, port: port, udp: conn}
 	a.raw, a.rawErr = rawSocket(ifi)
+	if a.raw != nil {
+		a.ear, _ = earSocket(ifi, port+1) // nothing depends on it
+	}
 	return a, nil
 }
 
@@ -92,6 +96,9 @@ func rawSocket(ifi net.Interface) (*packet.Conn, error) {
 func (a *attachment) close() {
 	a.udp.Close()
 	a.closeBoot()
+	if a.ear != nil {
+		a.ear.Close()
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.raw != nil {

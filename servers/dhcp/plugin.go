@@ -121,6 +121,7 @@ func (r *responder) answer(x *exchange, req, resp *dhcpv4.DHCPv4) bool {
 	}
 	if choice.Ignore != "" {
 		x.refuse(choice.Ignore)
+		r.report.notice(x, choice.Notice)
 		return false
 	}
 	lease, err := r.take(x, &choice)
@@ -130,8 +131,10 @@ func (r *responder) answer(x *exchange, req, resp *dhcpv4.DHCPv4) bool {
 		if err != nil {
 			x.detail += ": " + err.Error()
 		}
+		r.report.notice(x, a.Notice)
 		return false
 	}
+	r.report.notice(x, a.Notice)
 	fill(resp, req, &x.facts, &a, r.bootFile(a.BootFile, choice.Server))
 	if a.Message == fact.Offer && lease.State == fact.Offered {
 		x.check = choice.Check
@@ -241,6 +244,7 @@ func (r *responder) decline(x *exchange) {
 	if l.Pool == "" {
 		x.detail = fmt.Sprintf("%s is used by another machine too; it is declared, so it stays in use", addr)
 	}
+	r.report.notice(x, render.Notice{Kind: render.AddressConflict, Subject: addr.String()})
 }
 
 // ours reports whether a message that changes a lease was meant for this server.

@@ -18,6 +18,7 @@ import (
 type report struct {
 	cfg      *Config
 	quiet    limiter
+	notices  notices
 	unknown  allowance // of lines about machines that nobody declared
 	received atomic.Uint64
 	replied  atomic.Uint64

@@ -125,7 +125,7 @@ func (s *Server) Serve(ctx context.Context) error {
 		workers.Go(func() { s.work(w) })
 	}
 	for _, a := range s.attachments() {
-		readers.Go(func() { s.read(a, a.udp, false) })
+		s.start(&readers, a)
 	}
 	s.watch(ctx, &readers)
 
@@ -140,6 +140,12 @@ func (s *Server) Serve(ctx context.Context) error {
 	s.closeAll()
 	s.prober.close()
 	return nil
+}
+
+// start begins to read an interface's sockets.
+func (s *Server) start(wg *sync.WaitGroup, a *attachment) {
+	wg.Go(func() { s.read(a, a.udp, false) })
+	wg.Go(func() { s.overhear(a) })
 }
 
 // drain waits until every request is answered, but not for a disk that hangs.
@@ -200,6 +206,7 @@ func (s *Server) setProblem(name string, err error) bool {
 type State struct {
 	Interfaces []InterfaceState `json:"interfaces"`
 	Plugins    []string         `json:"plugins"`               // the chain, in order; ours is "hostler"
+	Notices    []Notice         `json:"notices,omitempty"`     // the newest of each kind, the last one first
 	LeaseError string           `json:"lease_error,omitempty"` // why the last lease could not be written
 	Received   uint64           `json:"received"`              // datagrams
 	Replied    uint64           `json:"replied"`
@@ -221,7 +228,7 @@ type InterfaceState struct {
 // State gives the server's state.
 func (s *Server) State() State {
 	st := State{
-		Plugins: slices.Clone(s.names), LeaseError: s.report.lastLeaseError(),
+		Plugins: slices.Clone(s.names), LeaseError: s.report.lastLeaseError(), Notices: s.report.notices.list(),
 		Received: s.report.received.Load(), Replied: s.report.replied.Load(), Refused: s.report.refused.Load(),
 		Failed: s.report.failed.Load(), Dropped: s.report.dropped.Load(),
 	}

@@ -70,7 +70,7 @@ func (s *Server) watch(ctx context.Context, wg *sync.WaitGroup) {
 			}
 			if a != nil {
 				s.cfg.Log.Info("dhcp: serving an interface", "interface", name, "address", a.ingress.Load().Prefixes)
-				wg.Go(func() { s.read(a, a.udp, false) })
+				s.start(wg, a)
 			}
 		}
 		s.watchBoot(wg, true)

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"flag"
 	"fmt"
+	"slices"
 
 	"hostler/render"
 	"hostler/render/bootsim"
@@ -68,16 +70,20 @@ func (env *environment) machine(s *render.Snapshot, name, firmware string) (boot
 	if node, ok := s.Node(name); ok {
 		mac = node.MAC
 		if firmware == "" {
-			firmware = declaredFirmware(s.Fleet(), node.Name)
+			nodes := s.Fleet().Nodes
+			i := slices.IndexFunc(nodes, func(n spec.Node) bool { return n.Name == node.Name })
+			firmware = declaredFirmware(&nodes[i])
 		}
 	} else if err != nil {
 		env.findNode(s, name)
 		return bootsim.Machine{}, false
 	}
-	if firmware == "" {
-		firmware = "bios"
-	}
-	m, ok := firmwares[firmware]
+	return env.hardware(s, mac, firmware)
+}
+
+// hardware is a machine with the firmware; without one, a BIOS.
+func (env *environment) hardware(s *render.Snapshot, mac fact.MAC, firmware string) (bootsim.Machine, bool) {
+	m, ok := firmwares[cmp.Or(firmware, "bios")]
 	if !ok {
 		env.fail("boot: -firmware=%s: it is bios, uefi, uefi-http, arm64 or ipxe", firmware)
 	}
@@ -85,16 +91,11 @@ func (env *environment) machine(s *render.Snapshot, name, firmware string) (boot
 	return m, ok
 }
 
-func declaredFirmware(f *spec.Fleet, name fact.NodeName) string {
-	for i := range f.Nodes {
-		if n := &f.Nodes[i]; n.Name == name {
-			if n.Firmware == "uefi" && n.Arch == "arm64" {
-				return "arm64"
-			}
-			return n.Firmware
-		}
+func declaredFirmware(n *spec.Node) string {
+	if n.Firmware == "uefi" && n.Arch == "arm64" {
+		return "arm64"
 	}
-	return ""
+	return n.Firmware
 }
 
 func (env *environment) bootOffline(s *render.Snapshot, m bootsim.Machine, asJSON bool) int {

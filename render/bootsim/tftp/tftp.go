@@ -70,7 +70,7 @@ func Open(conn *net.UDPConn, server netip.AddrPort, req Request) (*File, error) 
 	if req.Tries == 0 {
 		req.Tries = 5
 	}
-	f := &File{Size: -1, req: req, conn: conn, to: server, blksize: 512, window: 1, buf: make([]byte, 65536)}
+	f := &File{Size: -1, req: req, conn: conn, to: server, blksize: 512, window: 1, buf: make([]byte, max(req.BlockSize, 1024)+4)}
 	f.sent = req.packet()
 	if err := f.send(); err != nil {
 		return nil, err

@@ -68,13 +68,18 @@ func New(parent string, mac fact.MAC) (_ *Card, err error) {
 		err = w.ns.do(func() (err error) { c, err = net.DialTimeout(network, addr, answerTimeout); return err })
 		return c, err
 	}
-	w.http = &http.Client{
-		Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true, ResponseHeaderTimeout: answerTimeout},
+	w.http = httpClient(dial, answerTimeout)
+	return w, nil
+}
+
+// httpClient speaks HTTP as firmware does.
+func httpClient(dial func(context.Context, string, string) (net.Conn, error), timeout time.Duration) *http.Client {
+	return &http.Client{
+		Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true, ResponseHeaderTimeout: timeout},
 		CheckRedirect: func(*http.Request, []*http.Request) error {
 			return errors.New("a redirect, which firmware does not follow")
 		},
 	}
-	return w, nil
 }
 
 // Close takes the card off the network.
@@ -203,8 +208,14 @@ func decodeReply(p *dhcpv4.DHCPv4) bootsim.Reply {
 }
 
 // HTTP implements bootsim.Network.
-func (w *Card) HTTP(url string) (bootsim.File, error) {
-	resp, err := w.http.Get(url)
+func (w *Card) HTTP(url string) (bootsim.File, error) { return get(context.Background(), w.http, url) }
+
+func get(ctx context.Context, client *http.Client, url string) (bootsim.File, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return bootsim.File{}, err
+	}
+	resp, err := client.Do(req)
 	if err != nil {
 		return bootsim.File{}, err
 	}

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"fmt"
 	"net"
+	"os"
 	"runtime"
+	"sync"
 	"syscall"
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
@@ -12,36 +14,62 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// namespace is a network namespace that lives as long as one thread. Sockets made by do belong to it, wherever they are used.
+// namespace is a network namespace that lives as long as the threads in it. Sockets made by do belong to it, wherever they
+// are used.
 type namespace struct {
-	tasks chan func()
-	ended chan struct{}
-	tid   int
+	tasks   chan func()
+	threads sync.WaitGroup
+	tid     int // of the first
 }
 
 func newNamespace() (*namespace, error) {
-	ns := &namespace{tasks: make(chan func()), ended: make(chan struct{})}
-	started := make(chan error)
-	go func() {
-		defer close(ns.ended)
-		runtime.LockOSThread() // never unlocked: the thread, and with it the namespace, ends with the goroutine
+	ns := &namespace{tasks: make(chan func())}
+	err := ns.thread(func() error {
 		ns.tid = unix.Gettid()
-		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-			started <- fmt.Errorf("making a network namespace (this needs root): %v", err)
+		return unix.Unshare(unix.CLONE_NEWNET)
+	})
+	if err != nil {
+		return ns, fmt.Errorf("making a network namespace (this needs root): %v", err)
+	}
+	return ns, nil
+}
+
+// thread adds a thread that enters the namespace, so that one more task can be done at a time.
+func (ns *namespace) thread(enter func() error) error {
+	entered := make(chan error)
+	ns.threads.Go(func() {
+		runtime.LockOSThread() // never unlocked: the thread, and with the last one the namespace, ends with the goroutine
+		err := enter()
+		entered <- err
+		if err != nil {
 			return
 		}
-		started <- nil
 		for f := range ns.tasks {
 			f()
 		}
-	}()
-	return ns, <-started
+	})
+	return <-entered
+}
+
+// grow adds threads.
+func (ns *namespace) grow(n int) error {
+	home, err := os.Open(fmt.Sprintf("/proc/self/task/%d/ns/net", ns.tid))
+	if err != nil {
+		return err
+	}
+	defer home.Close()
+	for range n {
+		if err := ns.thread(func() error { return unix.Setns(int(home.Fd()), unix.CLONE_NEWNET) }); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // close ends the namespace and everything in it.
 func (ns *namespace) close() {
 	close(ns.tasks)
-	<-ns.ended
+	ns.threads.Wait()
 }
 
 // do runs f in the namespace.

@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+	"time"
 
 	"hostler/render/bootsim"
 	"hostler/render/bootsim/tftp"
@@ -13,17 +14,34 @@ import (
 // blockSize is what ROMs ask for.
 const blockSize = 1456
 
-// TFTP implements bootsim.Network: with probe as firmware asks for a size, with tsize and then error 8 (RFC 2349).
+// TFTP implements bootsim.Network.
 func (w *Card) TFTP(server netip.Addr, name string, probe bool) (bootsim.File, error) {
+	return readTFTP(w.ns, nil, server, name, probe, cardPatience)
+}
+
+// patience is how often a packet is sent, and how long its answer is waited for.
+type patience struct {
+	times int
+	wait  time.Duration
+}
+
+// cardPatience is less than firmware has: somebody waits for the transcript.
+var cardPatience = patience{5, time.Second}
+
+// readTFTP reads a file from an address in the namespace. With probe it asks for the size as firmware does, with tsize and then error
+// 8 (RFC 2349).
+func readTFTP(ns *namespace, from net.IP, server netip.Addr, name string, probe bool, p patience) (bootsim.File, error) {
 	var c *net.UDPConn
-	err := w.ns.do(func() (err error) { c, err = net.ListenUDP("udp4", nil); return err })
+	err := ns.do(func() (err error) { c, err = net.ListenUDP("udp4", &net.UDPAddr{IP: from}); return err })
 	if err != nil {
 		return bootsim.File{}, err
 	}
 	defer c.Close()
-	req := tftp.Request{Name: name, Size: true, BlockSize: blockSize}
+	req := tftp.Request{Name: name, Wait: p.wait, Tries: p.times}
 	if probe {
-		req = tftp.Request{Name: name, Probe: true}
+		req.Probe = true
+	} else {
+		req.Size, req.BlockSize = true, blockSize
 	}
 	f, err := tftp.Open(c, netip.AddrPortFrom(server, 69), req)
 	if e, ok := errors.AsType[tftp.Error](err); ok && e.Code == 1 {

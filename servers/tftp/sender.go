@@ -56,6 +56,7 @@ type sender struct {
 	met                   bool  // the machine has acknowledged something
 
 	began, heard, due time.Time // heard: when it last got further
+	pushed            time.Time // when blocks were sent last
 	inVain            int       // how often in a row
 	resent            int       // packets, in all
 	rtt               rtt
@@ -113,18 +114,24 @@ func (s *sender) ack(n uint16, now time.Time) {
 			s.end(nil)
 			return
 		}
-		if s.acked < s.sent { // RFC 7440: it misses the block behind this one
-			s.gap = s.acked
-			s.sent = s.acked
-		}
 		s.sent = max(s.sent, s.acked)
-	case s.window > 1 && s.sent > s.acked && s.gap != s.acked:
-		s.gap = s.acked // the first block of the window is the one that is missed
-		s.sent = s.acked
-	default:
+		s.missed(now)
+	case s.window == 1 || !s.missed(now):
 		return
 	}
 	s.push(now)
+}
+
+// missed goes back to what is acknowledged when the machine says that it misses a block of a window (RFC 7440 section 4). It is
+// believed once for each block, and not before an answer to what was sent last can have come: until then it speaks of what was sent
+// before, and every packet that is out of order would bring a window twice.
+func (s *sender) missed(now time.Time) bool {
+	if s.sent == s.acked || s.gap == s.acked || now.Sub(s.pushed) < s.rtt.smooth/2 {
+		return false
+	}
+	s.gap = s.acked
+	s.sent = s.acked
+	return true
 }
 
 // further notes that the machine has got on.
@@ -154,6 +161,9 @@ func (s *sender) push(now time.Time) {
 		s.emit(opDATA, uint16(s.sent), content)
 	}
 	s.furthest = max(s.furthest, s.sent)
+	if s.sent > from {
+		s.pushed = now
+	}
 	switch {
 	case s.resent > again:
 		s.rtt.unclear() // Karn: an acknowledgement could be that of either

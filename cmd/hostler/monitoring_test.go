@@ -155,6 +155,17 @@ func TestMetrics(t *testing.T) {
 			}
 		}
 	})
+	t.Run("everything is documented", func(t *testing.T) {
+		doc, err := os.ReadFile("../../docs/operating.md")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range regexp.MustCompile(`(?m)^# TYPE (hostler_\S+)`).FindAllStringSubmatch(text, -1) {
+			if !strings.Contains(string(doc), "`"+m[1]+"`") {
+				t.Errorf("docs/operating.md does not name %s", m[1])
+			}
+		}
+	})
 	t.Run("ready", func(t *testing.T) {
 		if got := fetch("/readyz"); got != "ready\n" {
 			t.Errorf("got %s", got)

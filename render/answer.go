@@ -110,6 +110,12 @@ func (s *Snapshot) boot(a *Answer, r *reply, f *fact.Facts, c *Choice, m *client
 		a93 = s.nodeArch(m.node, cmp.Or(m.node.Firmware, "bios"))
 	}
 	l, _ := s.loader(a93, m.loader, m.node)
+	for i := 0; l == nil && i < len(f.MoreArch); i++ { // what the client runs, too
+		if l, _ = s.loader(f.MoreArch[i], m.loader, m.node); l != nil {
+			g := *f
+			g.Arch, f = g.MoreArch[i], &g
+		}
+	}
 	if f.IPXE && !c.Proxy {
 		// Without this, iPXE waits two to three seconds in each of its DHCP rounds for the offer of a proxyDHCP server
 		// (iPXE src/net/udp/dhcp.c, no-pxedhcp). There is none to wait for: the script, or the loader, is here.

@@ -45,7 +45,8 @@ type Facts struct {
 	Message     Message
 	MAC         MAC
 	Xid         uint32
-	Arch        Arch
+	Arch        Arch          // the first of option 93, a list in the order of the client's preference
+	MoreArch    []Arch        // the others
 	UUID        string        // option 97, raw
 	ClientID    string        // option 61, raw
 	VendorClass string        // option 60
@@ -97,7 +98,7 @@ var architectures = []struct {
 	{0, "x86-bios"}, {1, "nec98"}, {2, "itanium"}, {3, "alpha"}, {4, "arc-x86"}, {5, "lean-client"},
 	{6, "x86-uefi"}, {7, "x86_64-uefi"}, {8, "xscale-uefi"}, {9, "x86_64-uefi"}, {10, "arm32-uefi"}, {11, "arm64-uefi"},
 	{12, "powerpc-open"}, {13, "powerpc-epapr"}, {14, "power-opal"}, {15, "x86-uefi-http"}, {16, "x86_64-uefi-http"},
-	{17, "xscale-uefi-http"}, {18, "arm32-uefi-http"}, {19, "arm64-uefi-http"}, {20, "x86-bios-http"}, {21, "arm32-uboot"},
+	{17, "ebc-uefi-http"}, {18, "arm32-uefi-http"}, {19, "arm64-uefi-http"}, {20, "x86-bios-http"}, {21, "arm32-uboot"},
 	{22, "arm64-uboot"}, {23, "arm32-uboot-http"}, {24, "arm64-uboot-http"}, {25, "riscv32-uefi"}, {26, "riscv32-uefi-http"},
 	{27, "riscv64-uefi"}, {28, "riscv64-uefi-http"}, {29, "riscv128-uefi"}, {30, "riscv128-uefi-http"}, {31, "s390-basic"},
 	{32, "s390-extended"}, {33, "mips32-uefi"}, {34, "mips64-uefi"}, {35, "sunway32-uefi"}, {36, "sunway64-uefi"},

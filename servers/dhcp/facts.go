@@ -51,7 +51,7 @@ const (
 func factsOf(p *dhcpv4.DHCPv4, in fact.Ingress) (fact.Facts, error) {
 	f := fact.Facts{
 		Xid:         binary.BigEndian.Uint32(p.TransactionID[:]),
-		Arch:        archOf(p.Options[optArch]),
+		Arch:        fact.NoArch,
 		UUID:        string(p.Options[optUUID]),
 		ClientID:    string(p.Options[optClientID]),
 		VendorClass: trimNUL(p.Options[optVendor]),
@@ -63,6 +63,13 @@ func factsOf(p *dhcpv4.DHCPv4, in fact.Ingress) (fact.Facts, error) {
 		Broadcast:   p.IsBroadcast(),
 		GIAddr:      addrOf(p.GatewayIPAddr),
 		Ingress:     in,
+	}
+	for b := p.Options[optArch]; len(b) >= 2; b = b[2:] { // RFC 4578 section 2.1
+		if a := fact.Arch(binary.BigEndian.Uint16(b)); f.Arch == fact.NoArch {
+			f.Arch = a
+		} else if len(f.MoreArch) < mostArch {
+			f.MoreArch = append(f.MoreArch, a)
+		}
 	}
 	if b := p.Options[optLeaseTime]; len(b) == 4 {
 		f.LeaseTime = time.Duration(binary.BigEndian.Uint32(b)) * time.Second
@@ -79,8 +86,8 @@ func factsOf(p *dhcpv4.DHCPv4, in fact.Ingress) (fact.Facts, error) {
 	if err := hardware(p, &f.MAC); err != nil {
 		return f, err
 	}
-	switch b := p.Options[optMessage]; {
-	case b == nil:
+	switch b, ok := p.Options[optMessage]; {
+	case !ok:
 		f.Message = fact.BOOTP
 	case len(b) != 1 || b[0] == 0:
 		return f, fmt.Errorf("malformed message type (option 53): % x", b)
@@ -103,13 +110,8 @@ func hardware(p *dhcpv4.DHCPv4, mac *fact.MAC) error {
 	return nil
 }
 
-// archOf reads the first architecture of option 93: a list, in order of preference (RFC 4578 section 2.1).
-func archOf(b []byte) fact.Arch {
-	if len(b) < 2 {
-		return fact.NoArch
-	}
-	return fact.Arch(binary.BigEndian.Uint16(b))
-}
+// mostArch is how many further architectures are looked at.
+const mostArch = 8
 
 // userClasses reads option 77. RFC 3004 says a list in which a length stands before each class; iPXE, gPXE and others send
 // the bare text. No text is taken for a list: its first byte would have to be a length that fits.

@@ -2,6 +2,7 @@ package dhcp
 
 import (
 	"bytes"
+	"fmt"
 	"net/netip"
 	"strings"
 	"testing"
@@ -82,8 +83,10 @@ func TestFacts(t *testing.T) {
 				f.Xid, f.Broadcast, f.Arch, f.Params, f.MaxSize = 0x1020304, true, 0, "\x01\x03\x43", 1472
 				f.UUID, f.VendorClass = "\x00"+string(bytes.Repeat([]byte{7}, 16)), "PXEClient:Arch:00000:UNDI:002001"
 			})},
-		{"UEFI on arm64 counts only its first architecture", wirePacket{options: opts(discover, opt(93, 0, 11, 0, 19))},
-			base(func(f *fact.Facts) { f.Arch = 11 })},
+		{"a list of architectures, in order of preference (RFC 4578 section 2.1)", wirePacket{options: opts(discover, opt(93, 0, 11, 0, 19, 0, 41, 7))},
+			base(func(f *fact.Facts) { f.Arch, f.MoreArch = 11, []fact.Arch{19, 41} })},
+		{"a list without end", wirePacket{options: opts(discover, opt(93, bytes.Repeat([]byte{0, 6}, 100)...))},
+			base(func(f *fact.Facts) { f.Arch, f.MoreArch = 6, []fact.Arch{6, 6, 6, 6, 6, 6, 6, 6} })},
 		{"an architecture of one byte is none", wirePacket{options: opts(discover, opt(93, 7))}, base(func(*fact.Facts) {})},
 		{"user class as RFC 3004 has it", wirePacket{options: opts(discover, opt(77, append([]byte{4}, "iPXE"...)...))},
 			base(func(f *fact.Facts) { f.UserClass, f.IPXE = "iPXE", true })},
@@ -147,6 +150,7 @@ func TestFactsRefused(t *testing.T) {
 		{wirePacket{htype: 1, hlen: 16, options: opt(53, 1)}, "hardware type 1 with 16 address bytes: only Ethernet is served"},
 		{wirePacket{mac: fact.MAC{1, 0, 0x5e, 0, 0, 1}, options: opt(53, 1)}, "01:00:5e:00:00:01 is not the address of a machine"},
 		{wirePacket{options: opt(53, 1, 2)}, "malformed message type (option 53): 01 02"},
+		{wirePacket{options: opt(53)}, "malformed message type (option 53): "},
 		{wirePacket{options: opt(53, 0)}, "malformed message type (option 53): 00"},
 	} {
 		p, err := dhcpv4.FromBytes(c.p.bytes())
@@ -155,6 +159,41 @@ func TestFactsRefused(t *testing.T) {
 		}
 		if _, err := factsOf(p, fact.Ingress{}); err == nil || err.Error() != c.want {
 			t.Errorf("got %v, want %s", err, c.want)
+		}
+	}
+}
+
+// TestDecode reads what old clients send, and refuses what is no request.
+func TestDecode(t *testing.T) {
+	whole := wirePacket{xid: 7, options: opts(opt(53, 1), text(12, "n1"))}.bytes()
+	bootp := append(wirePacket{xid: 7}.bytes()[:236], make([]byte, 64)...) // as RFC 951 has it: a vendor field of zeros
+	vendor := append(wirePacket{xid: 7}.bytes()[:236], "CMU and much more that is no option"...)
+	for _, c := range []struct {
+		name string
+		b    []byte
+		want string
+	}{
+		{"a DISCOVER", whole, "Discover n1"},
+		{"without the end option", whole[:len(whole)-1], "Discover n1"},
+		{"padded", append(whole, make([]byte, 60)...), "Discover n1"},
+		{"an option cut short", whole[:len(whole)-2], "unexpected EOF"},
+		{"BOOTP", bootp, "BOOTP "},
+		{"BOOTP with a vendor field of its own", vendor, "BOOTP "},
+		{"BOOTP without a vendor field", bootp[:236], "BOOTP "},
+		{"too short", bootp[:235], "have 0 bytes, want 4 bytes"},
+		{"a reply", wirePacket{op: 2, options: opt(53, 2)}.bytes(), "operation 2 is not a request"},
+	} {
+		buf := make([]byte, 2048)
+		req, err := decode(buf, copy(buf, c.b))
+		got := fmt.Sprint(err)
+		if err == nil {
+			f, err := factsOf(req, fact.Ingress{})
+			if got = f.Message.String() + " " + f.Hostname; err != nil || f.Xid != 7 {
+				t.Errorf("%s: %v %+v", c.name, err, f)
+			}
+		}
+		if !strings.HasSuffix(got, c.want) {
+			t.Errorf("%s: got %s, want %s", c.name, got, c.want)
 		}
 	}
 }

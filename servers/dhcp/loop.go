@@ -111,10 +111,7 @@ func (s *Server) work(w worker) {
 func (s *Server) handleDatagram(w worker, d *datagram) {
 	x := &exchange{start: s.cfg.Now(), peer: d.peer, link: d.link, result: fact.OK}
 	defer s.survive(x)
-	req, err := dhcpv4.FromBytes(d.buf[:d.n])
-	if err == nil && req.OpCode != dhcpv4.OpcodeBootRequest {
-		err = fmt.Errorf("operation %d is not a request", req.OpCode)
-	}
+	req, err := decode(d.buf[:], min(d.n, len(d.buf)-1))
 	if err == nil {
 		x.facts, err = factsOf(req, *d.link.ingress.Load())
 		x.addressed(d.to)

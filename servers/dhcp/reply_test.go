@@ -14,8 +14,8 @@ import (
 	"hostler/render/fact"
 )
 
-// decode reads a request as the server does.
-func decode(t testing.TB, p wirePacket) (*dhcpv4.DHCPv4, fact.Facts) {
+// decoded reads a request as the server does.
+func decoded(t testing.TB, p wirePacket) (*dhcpv4.DHCPv4, fact.Facts) {
 	t.Helper()
 	req, err := dhcpv4.FromBytes(p.bytes())
 	if err != nil {
@@ -53,7 +53,7 @@ func TestRoute(t *testing.T) {
 		{"no address in the reply", wirePacket{options: discover}, fact.Offer, "", "255.255.255.255:68"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			req, f := decode(t, c.p)
+			req, f := decoded(t, c.p)
 			resp := newReply(req)
 			resp.Options[optMessage] = []byte{byte(c.reply)}
 			if c.yiaddr != "" {
@@ -74,7 +74,7 @@ func TestRoute(t *testing.T) {
 }
 
 func TestSource(t *testing.T) {
-	req, f := decode(t, wirePacket{options: message(fact.Discover)})
+	req, f := decoded(t, wirePacket{options: message(fact.Discover)})
 	resp := newReply(req)
 	for _, c := range []struct{ id, server, want string }{
 		{"10.1.0.1", "10.0.0.1", "10.1.0.1"},
@@ -114,7 +114,7 @@ func TestLimit(t *testing.T) {
 }
 
 func TestFit(t *testing.T) {
-	req, f := decode(t, wirePacket{options: message(fact.Discover, opt(55, 1, 3, 6, 15, 17, 67), opt(82, bytes.Repeat([]byte{9}, 40)...))})
+	req, f := decoded(t, wirePacket{options: message(fact.Discover, opt(55, 1, 3, 6, 15, 17, 67), opt(82, bytes.Repeat([]byte{9}, 40)...))})
 	long := func(code uint8, n int) render.Option {
 		return render.Option{Code: code, Data: bytes.Repeat([]byte{code}, n)}
 	}
@@ -163,7 +163,7 @@ func TestFill(t *testing.T) {
 		{"too long for the field", long, []byte{1}, "", long},
 		{"none", "", []byte{1, 67}, "", ""},
 	} {
-		req, f := decode(t, wirePacket{options: message(fact.Request, opt(55, c.params...))})
+		req, f := decoded(t, wirePacket{options: message(fact.Request, opt(55, c.params...))})
 		resp := newReply(req)
 		fill(resp, req, &f, &render.Answer{Message: fact.Ack, YIAddr: addr("10.0.0.9"), SIAddr: addr("10.0.0.1"), ServerID: addr("10.0.0.1")}, c.file)
 		back, err := dhcpv4.FromBytes(resp.ToBytes())
@@ -175,7 +175,7 @@ func TestFill(t *testing.T) {
 
 // TestFillNak leaves nothing of what plugins put into a reply before it became a NAK (RFC 2131 table 3).
 func TestFillNak(t *testing.T) {
-	req, f := decode(t, wirePacket{giaddr: "10.9.0.1", options: message(fact.Request, opt(61, 1, 2), opt(82, 1, 1, 'x'), opt(97, 0, 1))})
+	req, f := decoded(t, wirePacket{giaddr: "10.9.0.1", options: message(fact.Request, opt(61, 1, 2), opt(82, 1, 1, 'x'), opt(97, 0, 1))})
 	resp := newReply(req)
 	resp.Options[26] = []byte{5, 0xdc}
 	fill(resp, req, &f, &render.Answer{Message: fact.Nak, Reason: "wrong address", ServerID: addr("10.0.0.1")}, "")

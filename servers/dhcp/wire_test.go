@@ -288,10 +288,18 @@ func TestBOOTP(t *testing.T) {
 		t.Error(p.Summary())
 	}
 	s.waitEvent(t, 1, "BOOTP Reply")
+	if l, ok := s.leases.Holder(addr("10.77.0.11")); !ok || l.MAC != n1 { // servers of files know the machine by it
+		t.Errorf("lease: %+v", l)
+	}
 	want := "BOOTP Request discover rom 52:54:00:77:00:01 ok | n1 | main@sha1:0123456789ab\n" +
 		"BOOTP Reply ack rom 52:54:00:77:00:01 ok | n1 | main@sha1:0123456789ab | undionly.kpxe\n"
 	if d := cmp.Diff(want, describe(s.events...)); d != "" {
 		t.Error(d)
+	}
+	old := append(wirePacket{xid: 9, mac: n1}.bytes()[:236], make([]byte, 64)...) // without RFC 1497's magic cookie
+	c.send(old)
+	if p := c.receive(9, 68); addrOf(p.YourIPAddr) != addr("10.77.0.11") || p.BootFileName != "undionly.kpxe" {
+		t.Error(p.Summary())
 	}
 	c.send(wirePacket{xid: 2, mac: n2}.bytes())
 	e := s.waitEvent(t, 2, "BOOTP Request")
@@ -376,7 +384,7 @@ func TestGarbage(t *testing.T) {
 	c := seg.raw(t)
 	reply := wirePacket{op: 2, options: message(fact.Offer)}
 	cut := wirePacket{options: message(fact.Discover)}.bytes()
-	for _, b := range [][]byte{nil, {1}, []byte("GET / HTTP/1.0\r\n\r\n"), bytes.Repeat([]byte{0xff}, 1400), reply.bytes(), cut[:len(cut)-1], cut[:100]} {
+	for _, b := range [][]byte{nil, {1}, []byte("GET / HTTP/1.0\r\n\r\n"), bytes.Repeat([]byte{0xff}, 1400), reply.bytes(), cut[:len(cut)-2], cut[:100]} {
 		c.send(b)
 	}
 	if p := c.ask(wirePacket{xid: 1, mac: n1, options: message(fact.Discover)}); p.MessageType() != dhcpv4.MessageTypeOffer {

@@ -127,7 +127,8 @@ func cause(stderr string, waitErr error) string {
 		switch {
 		case strings.Contains(line, "stack overflow") || strings.Contains(line, "stack exceeds"):
 			return "The text is nested too deeply: the evaluation's stack overflowed."
-		case strings.Contains(line, "out of memory") || strings.Contains(line, "cannot allocate memory"):
+		case strings.Contains(line, "out of memory") || strings.Contains(line, "cannot allocate memory"),
+			strings.Contains(line, "pthread_create failed"), strings.Contains(line, "failed to create new OS thread"): // for want of a stack
 			return "It needed more memory than it may have."
 		case strings.HasPrefix(line, "panic:") || strings.HasPrefix(line, "fatal error:"):
 			return "The evaluation crashed (" + line + ")."

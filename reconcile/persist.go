@@ -25,7 +25,7 @@ import (
 )
 
 // formatVersion is that of the files in revisions/. It rises when an older program could not read them.
-const formatVersion = 1
+const formatVersion = 2
 
 // keepRevisions is how many persisted revisions are kept: the current one, and two for boots that are under way.
 const keepRevisions = 3
@@ -42,37 +42,60 @@ type record struct {
 	Places      places
 	Assignments render.Assignments
 	Digest      fact.Digest // of the snapshot, when it was applied
+
+	// On the disk only: where the large files, and the nodes if they are many, lie among the blobs.
+	FileParts map[string]fact.Digest
+	NodeParts []nodePart
+}
+
+// needs are the blobs without which the record cannot be served.
+func (rec *record) needs() []fact.Digest {
+	list := slices.AppendSeq(slices.Collect(maps.Keys(rec.Places)), maps.Values(rec.FileParts))
+	for _, x := range rec.NodeParts {
+		list = append(list, x.Digest)
+	}
+	return list
 }
 
 // archive keeps records on disk: one file each, numbered, with a first line "hostler-revision VERSION SHA256 LENGTH".
 type archive struct {
 	dir   string
-	blobs map[int][]fact.Digest // digests that records hold, so that sweeping need not read them again
+	parts parts
+	needs map[int][]fact.Digest // by record, so that sweeping need not read them again
 }
 
-func newArchive(dir string) *archive { return &archive{dir: dir, blobs: map[int][]fact.Digest{}} }
+func newArchive(dir string, b *blobs) *archive {
+	return &archive{dir: dir, parts: parts{blobs: b}, needs: map[int][]fact.Digest{}}
+}
 
 const recordHeader = "hostler-revision %d %s %d\n"
 
 // save makes a record durable under the next number.
 func (a *archive) save(rec *record) error {
-	var body bytes.Buffer
-	if err := gob.NewEncoder(&body).Encode(rec); err != nil {
-		return fmt.Errorf("encoding the revision: %w", err)
-	}
-	if err := a.write(body.Bytes()); err != nil {
+	small, err := a.parts.store(rec)
+	if err != nil {
 		return &stateError{fmt.Errorf("persisting the revision: %w", err)}
 	}
+	var body bytes.Buffer
+	if err := gob.NewEncoder(&body).Encode(small); err != nil {
+		return fmt.Errorf("encoding the revision: %w", err)
+	}
+	n, err := a.write(body.Bytes())
+	if err != nil {
+		return &stateError{fmt.Errorf("persisting the revision: %w", err)}
+	}
+	a.needs[n] = small.needs()
 	return nil
 }
 
-func (a *archive) write(body []byte) error {
+// write gives the body the next number.
+func (a *archive) write(body []byte) (int, error) {
 	if err := os.MkdirAll(a.dir, 0o700); err != nil {
-		return err
+		return 0, err
 	}
 	numbers, err := a.numbers()
 	if err != nil {
-		return err
+		return 0, err
 	}
 	next := 1
 	if len(numbers) > 0 {
@@ -80,18 +103,18 @@ func (a *archive) write(body []byte) error {
 	}
 	tmp, err := os.CreateTemp(a.dir, "tmp-")
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer os.Remove(tmp.Name()) // nothing to remove after the rename
 	defer tmp.Close()
 	sum := sha256.Sum256(body)
 	if _, err := fmt.Fprintf(tmp, recordHeader, formatVersion, hex.EncodeToString(sum[:]), len(body)); err != nil {
-		return err
+		return 0, err
 	}
 	if _, err := tmp.Write(body); err != nil {
-		return err
+		return 0, err
 	}
-	return publish(tmp, a.file(next))
+	return next, publish(tmp, a.file(next))
 }
 
 func (a *archive) file(n int) string { return filepath.Join(a.dir, fmt.Sprintf("%08d.rev", n)) }
@@ -121,12 +144,21 @@ func (a *archive) load() (recs []*record, bad []error, err error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("reading persisted revisions: %w", err)
 	}
+	a.parts.read = map[fact.Digest][]spec.Node{}
+	defer func() { a.parts.read = nil }()
+	var before *record
 	for _, n := range slices.Backward(numbers) {
 		rec, err := readRecord(a.file(n))
+		if err == nil {
+			a.needs[n] = rec.needs()
+			err = a.parts.restore(rec)
+		}
+		if err == nil && before != nil && len(rec.NodeParts) > 0 && slices.Equal(rec.NodeParts, before.NodeParts) {
+			rec.Fleet.Nodes = before.Fleet.Nodes // so that their snapshots share what they make of them
+		}
 		switch {
 		case err == nil:
-			recs = append(recs, rec)
-			a.blobs[n] = slices.Collect(maps.Keys(rec.Places))
+			recs, before = append(recs, rec), rec
 		case errors.Is(err, ledger.ErrNewerFormat):
 			return nil, bad, fmt.Errorf("persisted revision %s: %w", a.file(n), err)
 		default:
@@ -165,7 +197,7 @@ func (a *archive) prune() error {
 	numbers, err := a.numbers()
 	for len(numbers) > keepRevisions {
 		err = errors.Join(err, os.Remove(a.file(numbers[0])))
-		delete(a.blobs, numbers[0])
+		delete(a.needs, numbers[0])
 		numbers = numbers[1:]
 	}
 	tmps, _ := filepath.Glob(filepath.Join(a.dir, "tmp-*"))
@@ -179,12 +211,12 @@ func (a *archive) prune() error {
 func (a *archive) blobsOf(keep map[fact.Digest]bool) error {
 	numbers, err := a.numbers()
 	for _, n := range numbers {
-		if _, ok := a.blobs[n]; !ok {
+		if _, ok := a.needs[n]; !ok {
 			if rec, err := readRecord(a.file(n)); err == nil { // a damaged one will never be served
-				a.blobs[n] = slices.Collect(maps.Keys(rec.Places))
+				a.needs[n] = rec.needs()
 			}
 		}
-		for _, d := range a.blobs[n] {
+		for _, d := range a.needs[n] {
 			keep[d] = true
 		}
 	}

@@ -111,10 +111,10 @@ func New(c Config) (*Reconciler, error) {
 	r := &Reconciler{
 		c: c, history: h,
 		blobs:    &blobs{filepath.Join(c.StateDir, "blobs")},
-		archive:  newArchive(filepath.Join(c.StateDir, "revisions")),
 		requests: make(chan *command), hints: make(chan struct{}, 1),
 		ended: make(chan struct{}),
 	}
+	r.archive = newArchive(filepath.Join(c.StateDir, "revisions"), r.blobs)
 	r.observer = newObserver(r.blobs, c.Now)
 	r.observer.roots, r.observer.trust = c.StoreRoots, c.Trust
 	r.warm = &warmChild{limits: c.Limits.orDefaults()}
@@ -197,7 +197,7 @@ func (r *Reconciler) renderOlder(list held, recs []*record) held {
 		if rec.Commit.Revision == recs[i].Commit.Revision {
 			continue
 		}
-		if snapshot, ds := render.Render(rec.Fleet, rec.Artifacts, rec.Assignments); !ds.HasErrors() {
+		if snapshot, ds := render.RenderNext(list[0].snapshot, rec.Fleet, rec.Artifacts, rec.Assignments); !ds.HasErrors() {
 			list = append(list, &served{record: *rec, snapshot: snapshot, until: until})
 		}
 	}

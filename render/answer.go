@@ -101,7 +101,7 @@ func (s *Snapshot) networkOptions(sn *subnet, m *client) []option {
 
 // boot says what the client loads next, and where from.
 func (s *Snapshot) boot(a *Answer, r *reply, f *fact.Facts, c *Choice, m *client) {
-	if f.Client() == fact.ClientOS || m.boot == spec.BootOff || m.node == nil && m.profile < 0 ||
+	if f.Client() == fact.ClientOS && !isRPi(f) || m.boot == spec.BootOff || m.node == nil && m.profile < 0 ||
 		m.node != nil && m.iface != bootPort(m.node) {
 		return
 	}
@@ -115,6 +115,9 @@ func (s *Snapshot) boot(a *Answer, r *reply, f *fact.Facts, c *Choice, m *client
 			g := *f
 			g.Arch, f = g.MoreArch[i], &g
 		}
+	}
+	if l != nil && l.Kind == spec.LoaderRPi && m.boot == spec.BootDisk {
+		return // without option 43 it goes on in its BOOT_ORDER
 	}
 	if f.IPXE && !c.Proxy {
 		// Without this, iPXE waits two to three seconds in each of its DHCP rounds for the offer of a proxyDHCP server
@@ -149,6 +152,10 @@ func (r *reply) putServer(server netip.Addr) {
 
 // load tells firmware where its loader is, in the way that this firmware understands.
 func (s *Snapshot) load(a *Answer, r *reply, f *fact.Facts, l *spec.Loader) {
+	if l.Kind == spec.LoaderRPi {
+		r.loadRPi(a, l)
+		return
+	}
 	if arch(f).HTTPBoot() || strings.HasPrefix(f.VendorClass, "HTTPClient") {
 		// EDK2 takes only offers that echo HTTPClient, and wants an absolute URL; it follows no redirect.
 		a.BootFile = fileURL(s.tftp[l.FileName])

@@ -106,7 +106,10 @@ func (s *Snapshot) File(name string, mac fact.MAC) (File, bool) {
 	if id, ok := strings.CutPrefix(name, pxelinuxFolder); ok {
 		return s.pxelinux(name, id, mac)
 	}
-	return s.grub(name, mac)
+	if f, ok := s.grub(name, mac); ok {
+		return f, true
+	}
+	return s.rpi(name, mac)
 }
 
 // Blob finds a file that some machine of the snapshot may fetch by its digest.

@@ -12,6 +12,9 @@ import (
 
 // arch is the client architecture: option 93, else what PXE firmware repeats in option 60 (PXEClient:Arch:00007:...).
 func arch(f *fact.Facts) fact.Arch {
+	if isRPi(f) {
+		return archRPi
+	}
 	if f.Arch != fact.NoArch {
 		return f.Arch
 	}
@@ -63,6 +66,8 @@ func misfit(l *spec.Loader, a fact.Arch) string {
 		return "a program for a BIOS, not for " + a.String()
 	case !a.UEFI() && strings.HasSuffix(name, ".efi"):
 		return "a program for UEFI, not for " + a.String()
+	case (l.Kind == spec.LoaderRPi) != (a == archRPi):
+		return "not for " + a.String()
 	case a.HTTPBoot() && l.Kind == spec.LoaderGRUB && l.Transport == spec.TransportTFTP:
 		return "fetches by TFTP only, which " + a.String() + " firmware does not set up"
 	}
@@ -131,6 +136,8 @@ func declaredArch(firmware, arch string) fact.Arch {
 		return 6
 	case firmware == "uefi" && arch == "arm64":
 		return 11
+	case firmware == "rpi":
+		return archRPi
 	}
 	return fact.NoArch
 }

@@ -72,7 +72,7 @@ func (s *Snapshot) loaderOfKind(kind spec.LoaderKind, setting string, n *spec.No
 	if setting != "" {
 		candidates = append(candidates, s.loaderByName(setting))
 	} else if n != nil {
-		for _, firmware := range []string{"bios", "uefi"} {
+		for _, firmware := range []string{"bios", "uefi", "rpi"} {
 			l, _ := s.loader(s.nodeArch(n, firmware), "", n)
 			candidates = append(candidates, l)
 		}
@@ -83,7 +83,7 @@ func (s *Snapshot) loaderOfKind(kind spec.LoaderKind, setting string, n *spec.No
 		}
 	}
 	other := &spec.Loader{Kind: kind, Transport: spec.TransportHTTP}
-	if kind == spec.LoaderGRUB {
+	if kind == spec.LoaderGRUB || kind == spec.LoaderRPi {
 		other.Transport = spec.TransportTFTP
 	}
 	return other

@@ -165,6 +165,7 @@ const (
 	LoaderIPXE     LoaderKind = "ipxe"
 	LoaderPXELinux LoaderKind = "pxelinux"
 	LoaderGRUB     LoaderKind = "grub" // GRUB itself, or a shim that loads it
+	LoaderRPi      LoaderKind = "rpi"  // the firmware of a Raspberry Pi, which reads config.txt
 )
 
 // Transport is how a loader fetches what it boots.
@@ -302,7 +303,7 @@ type Node struct {
 	Name       fact.NodeName
 	Address    string // how the spec refers to it: node.web, node.ams1["c0001"]
 	Profile    int
-	Firmware   string // "uefi", "bios" or empty
+	Firmware   string // "uefi", "bios", "rpi" or empty
 	Arch       string // empty: the image's
 	UUID       string
 	Disabled   bool

@@ -79,6 +79,8 @@ func KindOf(file string) LoaderKind {
 		return LoaderPXELinux
 	case strings.Contains(name, "grub") || strings.HasPrefix(name, "shim"):
 		return LoaderGRUB
+	case name == "bootcode.bin" || strings.HasPrefix(name, "start") && strings.HasSuffix(name, ".elf"):
+		return LoaderRPi
 	}
 	return LoaderIPXE
 }
@@ -86,7 +88,7 @@ func KindOf(file string) LoaderKind {
 // loaderKind reads what the loader is and how it fetches; both mostly show in the name of its file.
 func (in *instance) loaderKind(b *body, l *Loader) {
 	l.Kind = KindOf(l.FileName)
-	if k, ok := in.choice(b, "kind", string(LoaderIPXE), string(LoaderPXELinux), string(LoaderGRUB)); ok {
+	if k, ok := in.choice(b, "kind", string(LoaderIPXE), string(LoaderPXELinux), string(LoaderGRUB), string(LoaderRPi)); ok {
 		l.Kind = LoaderKind(k)
 	}
 	l.Transport = TransportHTTP
@@ -95,6 +97,9 @@ func (in *instance) loaderKind(b *body, l *Loader) {
 	}
 	if t, ok := in.choice(b, "transport", string(TransportTFTP), string(TransportHTTP)); ok {
 		l.Transport = Transport(t)
+	}
+	if l.Kind == LoaderRPi {
+		l.Transport = TransportTFTP // a Raspberry Pi boots by HTTP from the internet only
 	}
 }
 

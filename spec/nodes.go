@@ -73,7 +73,7 @@ func (p *parser) readNode(b *body, s *scope, name string) (*nodeSource, bool) {
 	s.str(b, description)
 	n.Labels, n.IDs = s.labelList(b, "labels"), s.labelList(b, "ids")
 	n.UUID = s.uuid(b)
-	n.Firmware, _ = s.choice(b, "firmware", "uefi", "bios")
+	n.Firmware, _ = s.choice(b, "firmware", "uefi", "bios", "rpi")
 	n.Arch, _ = s.str(b, "arch")
 	n.Hold, _ = s.str(b, "hold")
 	if enabled, ok := s.flag(b, "enabled"); ok {

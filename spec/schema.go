@@ -74,8 +74,8 @@ func loaderBlock() *Block {
 		text(description, "What it is for."),
 		{Name: "client_arch", Type: "list(arch)", Default: "[]", Class: "next-boot", Doc: "Architectures that get it: names such as x86_64-uefi, or numbers of DHCP option 93."},
 		{Name: "file", Type: "string", Class: "next-boot", Doc: "A built-in loader: undionly.kpxe, ipxe.efi or snp.efi."},
-		{Name: "kind", Type: "string", Default: "by the name of its file", Class: "next-boot", Doc: "ipxe, pxelinux, or grub (also a shim that loads it): whose configuration it reads."},
-		{Name: "transport", Type: "string", Default: `"tftp" for grub and pxelinux.0, else "http"`, Class: "next-boot", Doc: "How it fetches kernels and initrds: tftp or http."},
+		{Name: "kind", Type: "string", Default: "by the name of its file", Class: "next-boot", Doc: "ipxe, pxelinux, grub (also a shim that loads it), or rpi, the firmware of a Raspberry Pi: whose configuration it reads."},
+		{Name: "transport", Type: "string", Default: `"tftp" for grub, rpi and pxelinux.0, else "http"`, Class: "next-boot", Doc: "How it fetches kernels and initrds: tftp or http."},
 	}, fileAttrs()...), Blocks: []*Block{
 		{Type: "file", Labels: []string{"NAME"}, Doc: "A file served beside the loader, such as ldlinux.c32, or the grubx64.efi that a shim asks for.", Attrs: fileAttrs()},
 	}, Later: []string{"secure_boot"}}
@@ -171,7 +171,7 @@ func nodeBlock() *Block {
 		{Name: "uuid", Type: "string", Class: "server", Doc: "SMBIOS UUID."},
 		{Name: "address", Type: "ip", Class: "address", Doc: "Its address; without one, a pool gives one."},
 		{Name: "hostname", Type: "string", Default: "the name", Class: "next-renew", Doc: "Host name that it is told."},
-		{Name: "firmware", Type: "string", Class: "none", Doc: "uefi or bios."},
+		{Name: "firmware", Type: "string", Class: "none", Doc: "uefi, bios, or rpi, the boot ROM of a Raspberry Pi."},
 		{Name: "arch", Type: "string", Default: "the image's", Class: "none", Doc: "Processor architecture."},
 		{Name: "groups", Type: "list(group)", Default: "[]", Class: "next-boot", Doc: "Its groups, weakest first."},
 		{Name: "labels", Type: "map(string)", Default: "{}", Class: "none", Doc: "Names and values for people."},

@@ -32,7 +32,7 @@ func bootCommand() command {
 			o := &bootOptions{load: loadOptions(fs)}
 			socket := socketFlag(fs)
 			fs.StringVar(&o.revision, "revision", "", "Boot from this `revision` of the repository instead of the files in DIR.")
-			fs.StringVar(&o.firmware, "firmware", "", "Play `KIND`: bios, uefi, uefi-http, arm64, or ipxe (a network card with an iPXE ROM).\nDefault: what the node declares, else bios.")
+			fs.StringVar(&o.firmware, "firmware", "", "Play `KIND`: bios, uefi, uefi-http, arm64, rpi, or ipxe (a network card with an iPXE ROM).\nDefault: what the node declares, else bios.")
 			fs.BoolVar(&o.wire, "wire", false, "Talk to running servers over the network.")
 			fs.StringVar(&o.iface, "interface", "", "With -wire: the `interface` to send from.")
 			fs.BoolVar(&o.force, "force", false, "With -wire: use the MAC of a machine that holds a lease.")
@@ -61,7 +61,7 @@ func bootCommand() command {
 
 // firmwares are the kinds of machine that can be played.
 var firmwares = map[string]bootsim.Machine{
-	"bios": {Arch: 0}, "uefi": {Arch: 7}, "uefi-http": {Arch: 16}, "arm64": {Arch: 11}, "ipxe": {Arch: 0, IPXE: true},
+	"bios": {Arch: 0}, "uefi": {Arch: 7}, "uefi-http": {Arch: 16}, "arm64": {Arch: 11}, "rpi": {Arch: 41}, "ipxe": {Arch: 0, IPXE: true},
 }
 
 // machine finds out what hardware to play.
@@ -85,7 +85,7 @@ func (env *environment) machine(s *render.Snapshot, name, firmware string) (boot
 func (env *environment) hardware(s *render.Snapshot, mac fact.MAC, firmware string) (bootsim.Machine, bool) {
 	m, ok := firmwares[cmp.Or(firmware, "bios")]
 	if !ok {
-		env.fail("boot: -firmware=%s: it is bios, uefi, uefi-http, arm64 or ipxe", firmware)
+		env.fail("boot: -firmware=%s: it is bios, uefi, uefi-http, arm64, rpi or ipxe", firmware)
 	}
 	m.MAC, m.Loaders = mac, s
 	return m, ok

@@ -18,7 +18,7 @@ import (
 // Machine is the hardware that boots.
 type Machine struct {
 	MAC  fact.MAC
-	Arch fact.Arch // option 93: 0 a BIOS, 7 x86-64 UEFI by PXE, 16 the same by HTTP, 11 arm64 UEFI
+	Arch fact.Arch // option 93: 0 a BIOS, 7 x86-64 UEFI by PXE, 16 the same by HTTP, 11 arm64 UEFI, 41 a Raspberry Pi
 	IPXE bool      // its network card has iPXE as its ROM, as QEMU's have
 	// Loaders says what program a boot file is; when it is nil, or has no such file, the name does.
 	Loaders *render.Snapshot

@@ -38,6 +38,8 @@ func TestWalk(t *testing.T) {
 		{"shim", Machine{MAC: node(s, "shim1"), Arch: 7}},
 		{"shim-held", Machine{MAC: node(s, "shim2"), Arch: 7}},
 		{"shim-disk", Machine{MAC: node(s, "shim3"), Arch: 7}},
+		{"rpi", Machine{MAC: node(s, "pi1"), Arch: 41, Loaders: s}},
+		{"rpi-disk", Machine{MAC: node(s, "pi2"), Arch: 41, Loaders: s}},
 		{"stranger", Machine{MAC: mac("52:54:00:99:00:01")}},
 	} {
 		t.Run(x.name, func(t *testing.T) {

@@ -29,12 +29,16 @@ func lab() *spec.Fleet {
 			{Name: "pxelinux", Kind: spec.LoaderPXELinux, FileName: "lpxelinux.0", File: spec.FileRef{Path: "lpxelinux.0"},
 				Transport: spec.TransportHTTP, Extra: []spec.NamedFile{{Name: "ldlinux.c32", File: spec.FileRef{Path: "ldlinux.c32"}}}},
 			{Name: "grub", Kind: spec.LoaderGRUB, Transport: spec.TransportTFTP, FileName: "grubnetx64.efi", File: spec.FileRef{Path: "grubnetx64.efi"}},
+			{Name: "pi", Kind: spec.LoaderRPi, Transport: spec.TransportTFTP, FileName: "start4.elf", File: spec.FileRef{Path: "start4.elf"}, ClientArch: []fact.Arch{41}},
 			{Name: "shim", Kind: spec.LoaderGRUB, Transport: spec.TransportTFTP, FileName: "shimx64.efi", File: spec.FileRef{Path: "shimx64.efi"},
 				Extra: []spec.NamedFile{{Name: "grubx64.efi", File: spec.FileRef{Path: "grubx64.efi"}}}},
 		},
 		Images: []spec.Image{{Name: "busybox", Version: "1", Arch: "x86_64", Files: []spec.ImageFile{
 			{Role: "kernel", Name: "vmlinuz", File: spec.FileRef{Store: "lab", Key: "vmlinuz"}},
 			{Role: "initrd", Name: "initrd.gz", File: spec.FileRef{Store: "lab", Key: "initrd.gz"}},
+		}}, {Name: "raspios", Arch: "arm64", Files: []spec.ImageFile{
+			{Role: "kernel", Name: "kernel8.img", File: spec.FileRef{Store: "lab", Key: "kernel8.img"}},
+			{Role: "initrd", Name: "initramfs8", File: spec.FileRef{Store: "lab", Key: "initramfs8"}},
 		}}},
 		Subnets: []spec.Subnet{{
 			Name: "lab", CIDR: netip.MustParsePrefix("10.77.0.0/24"), Gateway: netip.MustParseAddr("10.77.0.254"), DHCP: "full", Unknown: -1, Default: -1,
@@ -43,7 +47,7 @@ func lab() *spec.Fleet {
 		Profiles: []spec.Profile{{Subnet: "lab", Image: "busybox", Settings: spec.Settings{
 			KernelArgs: []spec.Arg{{Key: "console", Values: []fact.Text{"ttyS0,115200n8"}}, {Key: "quiet", Flag: true}},
 			Lease:      spec.Lease{Default: 10 * time.Minute},
-		}}, {Subnet: "lab"}},
+		}}, {Subnet: "lab"}, {Subnet: "lab", Image: "raspios"}},
 	}
 	for i, n := range []spec.Node{
 		{Name: "bios1", Firmware: "bios"},
@@ -56,6 +60,8 @@ func lab() *spec.Fleet {
 		{Name: "grub1", Firmware: "uefi", Own: &spec.Settings{Loader: "grub"}},
 		{Name: "shim1", Firmware: "uefi", Own: &spec.Settings{Loader: "shim"}},
 		{Name: "shim2", Firmware: "uefi", Hold: "waiting for a disk", Own: &spec.Settings{Loader: "shim"}},
+		{Name: "pi1", Firmware: "rpi", Arch: "arm64", Profile: 2, IDs: []spec.Label{{Name: "serial", Value: "9ffefdef"}}},
+		{Name: "pi2", Firmware: "rpi", Arch: "arm64", Profile: 2, Own: &spec.Settings{Boot: spec.BootDisk}},
 		{Name: "shim3", Firmware: "uefi", Own: &spec.Settings{Loader: "shim", Boot: spec.BootDisk}},
 	} {
 		n.Address = "node." + string(n.Name)

@@ -161,6 +161,9 @@ func machines(s *render.Snapshot, n *spec.Node) []Machine {
 		}
 	}
 	var ms []Machine
+	if n.Firmware == "rpi" {
+		return []Machine{{MAC: info.MAC, Arch: archRPi, Loaders: s}}
+	}
 	if n.Firmware != "uefi" && (arch == "" || arch == "x86_64") {
 		ms = append(ms, Machine{MAC: info.MAC, Arch: 0, Loaders: s})
 	}

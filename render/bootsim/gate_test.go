@@ -56,8 +56,8 @@ func TestGate(t *testing.T) {
 func TestGateTriesWhatChanged(t *testing.T) {
 	f := lab()
 	f.Profiles = append(f.Profiles, f.Profiles[0])
-	f.Profiles[2].Settings.KernelArgs = append([]spec.Arg{}, kernelArg("only", "uefi1"))
-	f.Nodes[1].Profile = 2
+	f.Profiles[len(f.Profiles)-1].Settings.KernelArgs = append([]spec.Arg{}, kernelArg("only", "uefi1"))
+	f.Nodes[1].Profile = len(f.Profiles) - 1
 	old, now := snapshot(t, lab()), snapshot(t, f)
 	g := gate{old: old, new: now, kinds: map[kindKey]*kind{}}
 	g.collect()

@@ -160,6 +160,9 @@ func (m *Memory) TFTP(_ netip.Addr, name string, _ bool) (File, error) {
 		mac = x // one machine boots at a time
 	}
 	f, ok := m.Snapshot.File(name, mac)
+	if !ok && strings.Contains(name, "(") { // digest unknown
+		return File{}, nil
+	}
 	if !ok {
 		return File{}, errNotFound
 	}

@@ -26,6 +26,9 @@ func (w *walker) firmware() string {
 	if reason := w.dora(w.romFacts()); reason != "" {
 		return reason
 	}
+	if w.machine.Arch == archRPi {
+		return w.runRPi()
+	}
 	file := w.lease.BootFile
 	switch {
 	case file == "":
@@ -75,6 +78,9 @@ func (w *walker) runLoader(file string) string {
 }
 
 func (w *walker) romFacts() fact.Facts {
+	if w.machine.Arch == archRPi {
+		return w.rpiFacts()
+	}
 	class := "PXEClient:Arch:%05d:UNDI:002001"
 	switch {
 	case w.machine.Arch.HTTPBoot():
@@ -102,6 +108,9 @@ func (w *walker) dora(f fact.Facts) string {
 	if f.IPXE {
 		who = "iPXE"
 	}
+	if !f.IPXE && w.machine.Arch == archRPi {
+		who = "the boot ROM of a Raspberry Pi,"
+	}
 	w.client("DHCP Discover", "%s of %s asks for an address", who, f.MAC)
 	offers, err := w.net.DHCP(f)
 	if err != nil || len(offers) == 0 {
@@ -126,6 +135,9 @@ func (w *walker) dora(f fact.Facts) string {
 // take asks for the address that was offered.
 func (w *walker) take(f fact.Facts, offer *Reply, told func(string, *Reply)) string {
 	f.Message, f.Requested, f.ServerID = fact.Request, offer.YIAddr, offer.ServerID
+	if w.machine.Arch == archRPi {
+		f.VendorClass = "" // it does not say it again
+	}
 	w.client("DHCP Request", "takes %s from %s", f.Requested, f.ServerID)
 	acks, err := w.net.DHCP(f)
 	switch {

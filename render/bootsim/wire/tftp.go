@@ -56,5 +56,11 @@ func readTFTP(ns *namespace, from net.IP, server netip.Addr, name string, probe 
 	if probe {
 		return bootsim.File{Size: f.Size}, f.Abort(8, "User aborted the transfer")
 	}
-	return fetched(f, strings.Contains(name, "pxelinux.cfg") || strings.Contains(name, "grub.cfg"))
+	return fetched(f, generated(name))
+}
+
+// generated reports whether a file is a loader's configuration, whose text says what comes next.
+func generated(name string) bool {
+	return strings.Contains(name, "pxelinux.cfg") || strings.Contains(name, "grub.cfg") ||
+		strings.HasSuffix(name, "config.txt") || strings.HasSuffix(name, "cmdline.txt")
 }

@@ -88,6 +88,12 @@ func (s *Snapshot) Belongs(mac fact.MAC) (subnet, image string, held, ok bool) {
 	return bootPort(n).Subnet, image, s.hold(n) != "", true
 }
 
+// Boots says from which interface and subnet a node of the fleet boots, and whether something holds it back.
+func (s *Snapshot) Boots(n *spec.Node) (mac fact.MAC, subnet string, held bool) {
+	ifc := bootPort(n)
+	return ifc.MAC, ifc.Subnet, s.hold(n) != ""
+}
+
 // Counts gives the number of declared machines that boot on each subnet.
 func (s *Snapshot) Counts() map[string]int {
 	counts := map[string]int{}

@@ -25,7 +25,7 @@ var _ admin.Backend = (*server)(nil)
 func (s *server) Status() any {
 	st := serverStatus{
 		Version: versionText(), Started: s.started, Reconcile: s.recon.Status(), History: s.recon.History(), DHCP: s.dhcp.State(),
-		Leases: len(s.leases.List()), Listen: s.listens, Checks: s.Checks(),
+		Leases: s.inUse(), Listen: s.listens, Checks: s.Checks(),
 	}
 	st.Health = admin.Overall(st.Checks)
 	if snapshot, _ := s.recon.Current(); snapshot != nil {
@@ -59,27 +59,51 @@ func notServed(subnets []spec.Subnet) []subnetProblem {
 	return problems
 }
 
+// inUse counts the leases that run.
+func (s *server) inUse() (n int) {
+	s.leases.Each(func(_ netip.Addr, state fact.LeaseState) {
+		if state == fact.Bound {
+			n++
+		}
+	})
+	return n
+}
+
 // nodeStatus is a declared machine with what is known of it.
 type nodeStatus struct {
 	render.NodeInfo
+	State string         `json:"state"` // unseen, held, or the newest boot's outcome
 	Lease *fact.Lease    `json:"lease,omitempty"`
 	Boot  *timeline.Boot `json:"last_boot,omitempty"`
 }
 
-// Nodes implements admin.Backend.
-func (s *server) Nodes() any {
+// Nodes implements admin.Backend. Only for those that are wanted is anything put together.
+func (s *server) Nodes(f admin.Filter) any {
+	nodes := []nodeStatus{}
 	snapshot, _ := s.recon.Current()
 	if snapshot == nil {
-		return []nodeStatus{}
+		return nodes
 	}
 	boots := map[fact.MAC]*timeline.Boot{}
-	for _, b := range s.boots.Latest() {
+	for _, b := range s.boots.Latest(nil) {
 		boots[b.MAC] = &b
 	}
-	nodes := []nodeStatus{}
-	for _, n := range snapshot.Nodes() {
-		st := nodeStatus{NodeInfo: n, Boot: boots[n.MAC]}
-		if l, ok := s.leases.Held(n.MAC, n.Subnet); ok {
+	for i := range snapshot.Fleet().Nodes {
+		n := &snapshot.Fleet().Nodes[i]
+		mac, subnet, held := snapshot.Boots(n)
+		state := "unseen"
+		if b := boots[mac]; b != nil {
+			state = string(b.Outcome)
+		}
+		if held {
+			state = "held"
+		}
+		if f.Subnet != "" && f.Subnet != subnet || f.State != "" && f.State != state {
+			continue
+		}
+		info, _ := snapshot.Node(string(n.Name))
+		st := nodeStatus{NodeInfo: info, State: state, Boot: boots[mac]}
+		if l, ok := s.leases.Held(mac, subnet); ok {
 			st.Lease = &l
 		}
 		nodes = append(nodes, st)
@@ -91,15 +115,30 @@ func (s *server) Nodes() any {
 func (s *server) Leases() []fact.Lease { return s.leases.List() }
 
 // Boots implements admin.Backend.
-func (s *server) Boots(machine string, n int) (any, error) {
-	if machine == "" {
-		return s.boots.Latest(), nil
+func (s *server) Boots(f admin.Filter) (any, error) {
+	if f.Machine == "" {
+		return s.latest(f), nil
 	}
-	mac, err := s.machine(machine)
+	mac, err := s.machine(f.Machine)
 	if err != nil {
 		return nil, err
 	}
-	return s.boots.Boots(mac, n), nil
+	return s.boots.Boots(mac, f.Newest), nil
+}
+
+// latest are the newest boots of the machines that a filter lets through.
+func (s *server) latest(f admin.Filter) []timeline.Boot {
+	snapshot, _ := s.recon.Current()
+	return s.boots.Latest(func(mac fact.MAC, _ fact.Stage, o timeline.Outcome) bool {
+		if f.State != "" && f.State != string(o) {
+			return false
+		}
+		if f.Subnet == "" || snapshot == nil {
+			return f.Subnet == ""
+		}
+		subnet, _, _, _ := snapshot.Belongs(mac)
+		return subnet == f.Subnet
+	})
 }
 
 func (s *server) machine(name string) (fact.MAC, error) {

@@ -24,6 +24,7 @@ func bootsCommand() command {
 			asJSON := fs.Bool("json", false, "Print as JSON.")
 			follow := fs.Bool("follow", false, "Print steps as they happen, until interrupted.")
 			n := fs.Int("n", 1, "How `many` boots of the machine; 0: all that are kept.")
+			filter := filterFlags(fs, "booting, ready or stuck")
 			packets := fs.Bool("packets", false, "Print the packets of the machine's newest boots, as they were received and sent.")
 			pcap := fs.String("pcap", "", "Write these packets to a capture `file` that tshark and Wireshark read.")
 			return func(ctx context.Context, env *environment, args []string) int {
@@ -40,6 +41,9 @@ func bootsCommand() command {
 					return env.follow(ctx, c, machine)
 				}
 				q := url.Values{"machine": {machine}, "n": {strconv.Itoa(*n)}}
+				if err := filter.set(q, machine); err != nil {
+					return env.fail("boots: %v", err)
+				}
 				if *packets || *pcap != "" {
 					return env.conversation(ctx, c, q, *pcap, *asJSON)
 				}
@@ -68,6 +72,7 @@ func (env *environment) printBoots(boots []timeline.Boot, machine string) {
 			rows = append(rows, []string{bootName(&b), b.Start.UTC().Format("2 Jan 15:04:05"), b.Stage.String(), string(b.Outcome),
 				sinceText(b.Last.Sub(b.Start)), size(b.Bytes), strconv.Itoa(b.Retries), b.Revision.Short()})
 		}
+		defer env.printStates(len(boots), "machine", func(i int) string { return string(boots[i].Outcome) })
 		env.table([]string{"MACHINE", "STARTED (UTC)", "STAGE", "OUTCOME", "TOOK", "SENT", "RETRIES", "REVISION"}, rows)
 		return
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"net/url"
 	"time"
 
 	"hostler/servers/admin"
@@ -15,13 +16,18 @@ func nodesCommand() command {
 		long: "Lists every machine that the running server knows from the spec, with its address and how far its newest boot came.",
 		setup: func(fs *flag.FlagSet) func(context.Context, *environment, []string) int {
 			socket := socketFlag(fs)
+			filter := filterFlags(fs, "unseen, booting, ready, stuck or held")
 			asJSON := fs.Bool("json", false, "Print as JSON.")
 			return func(ctx context.Context, env *environment, args []string) int {
 				if len(args) > 0 {
 					return env.fail("nodes: no argument expected, not %q", args)
 				}
+				q := url.Values{}
+				if err := filter.set(q, ""); err != nil {
+					return env.fail("nodes: %v", err)
+				}
 				var nodes []nodeStatus
-				if err := admin.NewClient(socketPath(*socket)).Get(ctx, "/v1/nodes", &nodes); err != nil {
+				if err := admin.NewClient(socketPath(*socket)).Get(ctx, "/v1/nodes?"+q.Encode(), &nodes); err != nil {
 					return env.serverError(err)
 				}
 				if *asJSON {
@@ -36,7 +42,7 @@ func nodesCommand() command {
 
 func (env *environment) printNodes(nodes []nodeStatus) {
 	if len(nodes) == 0 {
-		fmt.Fprintln(env.stdout, "No nodes are declared.")
+		fmt.Fprintln(env.stdout, "No such node is declared.")
 		return
 	}
 	var rows [][]string
@@ -56,4 +62,5 @@ func (env *environment) printNodes(nodes []nodeStatus) {
 		rows = append(rows, []string{string(n.Name), n.MAC.String(), addr, n.Subnet, n.Image, n.NodeInfo.Boot, boot})
 	}
 	env.table([]string{"NODE", "MAC", "ADDRESS", "SUBNET", "IMAGE", "BOOT", "LAST BOOT"}, rows)
+	env.printStates(len(nodes), "node", func(i int) string { return nodes[i].State })
 }

@@ -24,15 +24,15 @@ type conversation struct {
 }
 
 // Packets implements admin.Backend.
-func (s *server) Packets(machine string, n int) (any, error) {
-	mac, err := s.machine(machine)
+func (s *server) Packets(f admin.Filter) (any, error) {
+	mac, err := s.machine(f.Machine)
 	if err != nil {
 		return nil, err
 	}
 	c := conversation{MAC: mac, Packets: s.packets.Packets(mac), Hardware: hardware()}
-	if boots := s.boots.Boots(mac, n); len(boots) > 0 {
+	if boots := s.boots.Boots(mac, f.Newest); len(boots) > 0 {
 		c.Node = boots[0].Node
-		if n > 0 {
+		if f.Newest > 0 {
 			c.Packets = capture.Between(c.Packets, boots[len(boots)-1].Start, time.Time{})
 		}
 	}

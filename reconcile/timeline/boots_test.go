@@ -217,7 +217,7 @@ func (p *player) event(mac fact.MAC, addr netip.Addr, f []string) fact.Event {
 func (p *player) show() string {
 	var b strings.Builder
 	b.WriteString(p.out.String())
-	for _, newest := range p.tl.Latest() {
+	for _, newest := range p.tl.Latest(nil) {
 		for i, boot := range p.tl.Boots(newest.MAC, 0) {
 			if i == 0 {
 				without := boot

@@ -169,15 +169,15 @@ func (r *running) fold(e *entry) {
 	}
 }
 
-// Latest gives the newest boot of every machine, without its events, by node and then by MAC.
-func (t *Timeline) Latest() []Boot {
-	t.mu.Lock()
-	now := t.now()
-	boots := make([]Boot, 0, len(t.boots))
-	for _, m := range t.boots {
-		boots = append(boots, m.last.judged(now, true))
-	}
-	t.mu.Unlock()
+// Latest gives the newest boot of every machine that keep wants (nil: all), without its events, by node and then by MAC. Like
+// Each, it does not hold up events for long.
+func (t *Timeline) Latest(keep func(mac fact.MAC, furthest fact.Stage, outcome Outcome) bool) []Boot {
+	var boots []Boot
+	t.each(func(m *machine, now time.Time) {
+		if o, _ := m.last.outcome(now, true); keep == nil || keep(m.mac, m.last.Stage, o) {
+			boots = append(boots, m.last.judged(now, true))
+		}
+	})
 	slices.SortFunc(boots, func(a, b Boot) int {
 		return cmp.Or(cmp.Compare(a.Node, b.Node), slices.Compare(a.MAC[:], b.MAC[:]))
 	})

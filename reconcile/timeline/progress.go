@@ -60,6 +60,14 @@ const slice = 512
 // Each calls f with how every machine's newest boot stands, in no order. It may be called often: events wait for a few hundred
 // machines, never for all.
 func (t *Timeline) Each(f func(mac fact.MAC, furthest fact.Stage, outcome Outcome)) {
+	t.each(func(m *machine, now time.Time) {
+		o, _ := m.last.outcome(now, true)
+		f(m.mac, m.last.Stage, o)
+	})
+}
+
+// each calls f, with the mutex held, for every machine that has a boot.
+func (t *Timeline) each(f func(*machine, time.Time)) {
 	t.mu.Lock()
 	now := t.now()
 	all := make([]*machine, 0, len(t.boots))
@@ -71,8 +79,7 @@ func (t *Timeline) Each(f func(mac fact.MAC, furthest fact.Stage, outcome Outcom
 		n := min(len(all), slice)
 		t.mu.Lock()
 		for _, m := range all[:n] {
-			o, _ := m.last.outcome(now, true)
-			f(m.mac, m.last.Stage, o)
+			f(m, now)
 		}
 		t.mu.Unlock()
 		all = all[n:]

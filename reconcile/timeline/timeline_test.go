@@ -95,11 +95,11 @@ func TestReadyIsDurableFirst(t *testing.T) {
 	if _, err := tl.Ready(boot, token, addr1); err == nil || err.Error() != "disk full" {
 		t.Errorf("Ready: %v", err)
 	}
-	if _, _, ok := tl.Check(boot, token, addr1); !ok || tl.Latest()[0].Outcome != Booting {
+	if _, _, ok := tl.Check(boot, token, addr1); !ok || tl.Latest(nil)[0].Outcome != Booting {
 		t.Error("the boot counts as ready")
 	}
 	m.err = nil
-	if _, err := tl.Ready(boot, token, addr1); err != nil || tl.Latest()[0].Outcome != Ready {
+	if _, err := tl.Ready(boot, token, addr1); err != nil || tl.Latest(nil)[0].Outcome != Ready {
 		t.Errorf("the second time: %v", err)
 	}
 }
@@ -147,7 +147,7 @@ func TestStrangersAreBounded(t *testing.T) {
 	}
 	check := func(what string) {
 		t.Helper()
-		boots := tl.Latest()
+		boots := tl.Latest(nil)
 		if len(boots) != mostStrangers+1 || len(tl.machines) != mostStrangers+1 || boots[len(boots)-1].Node != "n1" {
 			t.Errorf("%s: %d boots, %d machines, the last of %q", what, len(boots), len(tl.machines), boots[len(boots)-1].Node)
 		}
@@ -313,7 +313,7 @@ func TestFollowSlowly(t *testing.T) {
 			<-hang
 		})
 	})
-	for len(tl.Latest()) == 0 || len(began) == 0 {
+	for len(tl.Latest(nil)) == 0 || len(began) == 0 {
 		tl.Record(discover(mac1, "n1", 1, epoch))
 	}
 	before := tl.Lost()
@@ -333,11 +333,11 @@ func TestStuck(t *testing.T) {
 		tl.Record(discover(mac1, "n1", 1, time.Time{}))
 		last := time.Now()
 		time.Sleep(stuckAfter)
-		if b := tl.Latest()[0]; b.Outcome != Booting || !b.Since.Equal(last) {
+		if b := tl.Latest(nil)[0]; b.Outcome != Booting || !b.Since.Equal(last) {
 			t.Errorf("after %s: %s since %s", stuckAfter, b.Outcome, b.Since)
 		}
 		time.Sleep(time.Second)
-		if b := tl.Latest()[0]; b.Outcome != Stuck || !b.Since.Equal(last) {
+		if b := tl.Latest(nil)[0]; b.Outcome != Stuck || !b.Since.Equal(last) {
 			t.Errorf("later: %s since %s", b.Outcome, b.Since)
 		}
 	})

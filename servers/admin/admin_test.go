@@ -31,17 +31,17 @@ func (room) Checks() []Check {
 func (room) Metrics() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "hostler_nodes 1\n") })
 }
-func (room) Status() any { return map[string]string{"revision": "main@sha1:0"} }
-func (room) Nodes() any  { return []string{"n1"} }
+func (room) Status() any      { return map[string]string{"revision": "main@sha1:0"} }
+func (room) Nodes(Filter) any { return []string{"n1"} }
 func (room) Leases() []fact.Lease {
 	return []fact.Lease{{Subnet: "a"}, {Subnet: "b"}}
 }
 func (room) Served() (any, error) { return nil, errors.New("rendering: machine \"n1\": no image") }
-func (room) Boots(machine string, n int) (any, error) {
-	return fmt.Sprintf("%d of %s", n, machine), nil
+func (room) Boots(f Filter) (any, error) {
+	return fmt.Sprintf("%d of %s", f.Newest, f.Machine), nil
 }
-func (room) Packets(machine string, n int) (any, error) {
-	return fmt.Sprintf("%d packets of %s", n, machine), nil
+func (room) Packets(f Filter) (any, error) {
+	return fmt.Sprintf("%d packets of %s", f.Newest, f.Machine), nil
 }
 func (room) Reconcile(context.Context) error { return nil }
 func (room) Apply(_ context.Context, r ApplyRequest) (any, error) {

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"strconv"
 
 	"hostler/render/fact"
 )
@@ -22,23 +21,11 @@ func routes(b Backend) http.Handler {
 	}
 	probes(mux, b, false)
 	get("/v1/status", func(url.Values) (any, error) { return b.Status(), nil })
-	get("/v1/nodes", func(url.Values) (any, error) { return b.Nodes(), nil })
+	get("/v1/nodes", func(q url.Values) (any, error) { return b.Nodes(filterOf(q)), nil })
 	get("/v1/leases", func(url.Values) (any, error) { return b.Leases(), nil })
 	get("/v1/served", func(url.Values) (any, error) { return b.Served() })
-	get("/v1/boots", func(q url.Values) (any, error) {
-		n, err := strconv.Atoi(q.Get("n"))
-		if err != nil {
-			n = 1
-		}
-		return b.Boots(q.Get("machine"), n)
-	})
-	get("/v1/packets", func(q url.Values) (any, error) {
-		n, err := strconv.Atoi(q.Get("n"))
-		if err != nil {
-			n = 1
-		}
-		return b.Packets(q.Get("machine"), n)
-	})
+	get("/v1/boots", func(q url.Values) (any, error) { return b.Boots(filterOf(q)) })
+	get("/v1/packets", func(q url.Values) (any, error) { return b.Packets(filterOf(q)) })
 	mux.HandleFunc("POST /v1/reconcile", func(w http.ResponseWriter, r *http.Request) {
 		answer(w, struct{}{}, b.Reconcile(r.Context()))
 	})

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"os/user"
 	"path/filepath"
@@ -24,16 +25,32 @@ import (
 // Backend is what the API is about. Values of type any are written as JSON; the commands that ask know their types.
 type Backend interface {
 	Watched
-	Status() any                                // what is served, and every condition
-	Nodes() any                                 // declared machines with what is known of them
-	Leases() []fact.Lease                       // addresses in use
-	Boots(machine string, n int) (any, error)   // newest boots of a machine, or the newest of each when machine is empty
-	Packets(machine string, n int) (any, error) // of the newest boots of a machine, as far as they are kept
-	Served() (any, error)                       // the fleet, artifacts and leases that a plan compares with
-	Reconcile(ctx context.Context) error        // look for a new revision now
+	Status() any                         // what is served, and every condition
+	Nodes(f Filter) any                  // declared machines with what is known of them
+	Leases() []fact.Lease                // addresses in use
+	Boots(f Filter) (any, error)         // newest boots of a machine, or the newest of each
+	Packets(f Filter) (any, error)       // of the newest boots of a machine, as far as they are kept
+	Served() (any, error)                // the fleet, artifacts and leases that a plan compares with
+	Reconcile(ctx context.Context) error // look for a new revision now
 	Apply(ctx context.Context, r ApplyRequest) (any, error)
 	Follow(ctx context.Context, f func(fact.Event)) // every event from now on, until ctx ends
 	Backup(ctx context.Context, w io.Writer) error  // a copy of the state
+}
+
+// Filter says which machines and boots are wanted.
+type Filter struct {
+	Machine string // name or MAC; empty: all
+	Newest  int    // how many boots of a machine; 0: all that are kept
+	Subnet  string // only machines that boot there
+	State   string // only those whose newest boot is in this state
+}
+
+func filterOf(q url.Values) Filter {
+	f := Filter{Machine: q.Get("machine"), Newest: 1, Subnet: q.Get("subnet"), State: q.Get("state")}
+	if n, err := strconv.Atoi(q.Get("n")); err == nil {
+		f.Newest = n
+	}
+	return f
 }
 
 // ApplyRequest promotes a revision, or with Plan set only says what that would do. Expect, when set, is the digest of

@@ -171,6 +171,13 @@ func (r *recorder) waitLog(t testing.TB, part string) {
 	r.wait(t, "a log line with "+part, func() bool { return strings.Contains(r.log.String(), part) })
 }
 
+// said is every event so far, as text.
+func (r *recorder) said() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return describe(r.events...)
+}
+
 // describe writes events as text, without times.
 func describe(events ...fact.Event) string {
 	var b strings.Builder

@@ -64,7 +64,7 @@ func TestConflict(t *testing.T) {
 	if p := c.ask(wirePacket{xid: 3, mac: n1, options: message(fact.Discover)}); addrOf(p.YourIPAddr) != addr("10.77.0.11") {
 		t.Error(p.Summary())
 	}
-	if n := strings.Count(describe(s.events...), "Conflict check"); n != 2 {
+	if n := strings.Count(s.said(), "Conflict check"); n != 2 {
 		t.Errorf("%d conflicts", n)
 	}
 }
@@ -80,7 +80,7 @@ func TestConflictEverywhere(t *testing.T) {
 	s.wait(t, "the end of the pool", func() bool {
 		return strings.Contains(describe(s.events...), "pool boot: exhausted")
 	})
-	if strings.Contains(describe(s.events...), "DHCP Offer") {
+	if strings.Contains(s.said(), "DHCP Offer") {
 		t.Error("something was offered")
 	}
 }
@@ -102,6 +102,8 @@ func TestNoConflict(t *testing.T) {
 	}
 	s.waitEvent(t, 1, "DHCP Offer")
 	offers := func() (xids []uint32) {
+		s.recorder.mu.Lock()
+		defer s.recorder.mu.Unlock()
 		for _, e := range s.events {
 			if e.What == "DHCP Offer" {
 				xids = append(xids, e.Xid)
@@ -137,7 +139,7 @@ func TestConflictBehindRelay(t *testing.T) {
 			if got := addrOf(c.receive(1, 67).YourIPAddr); got != addr(x.want) {
 				t.Errorf("offered %s, want %s", got, x.want)
 			}
-			if got := strings.Contains(describe(s.events...), "10.78.1.0 is in use: a host that answers ping has it"); got != (x.kind == "ping") {
+			if got := strings.Contains(s.said(), "10.78.1.0 is in use: a host that answers ping has it"); got != (x.kind == "ping") {
 				t.Errorf("a conflict: %t", got)
 			}
 		})

@@ -181,12 +181,6 @@ func (s *Snapshot) checkOwn(r *report, st *spec.Settings, n *spec.Node) {
 	if why := badWords(st.KernelArgsTail); why != "" {
 		r.add(st.KernelArgsTail, diagnostic(spec.Error, "kernel-argument", placeOf(n), "Kernel argument cannot be passed", "kernel_args_tail %q %s.", st.KernelArgsTail, why))
 	}
-	for i := range st.Options {
-		if o := &st.Options[i]; len(o.Data) > maxOptionLength {
-			r.add(o.Place.String()+o.Name, diagnostic(spec.Error, "option-length", &o.Place, "DHCP option is too long",
-				"Option %s has %d bytes; a DHCP option holds %d.", o.Name, len(o.Data), maxOptionLength))
-		}
-	}
 	if len(st.Domain) > maxOptionLength {
 		r.add(st.Domain, diagnostic(spec.Error, "option-length", placeOf(n), "DHCP option is too long", "The domain %q is longer than %d bytes.", st.Domain, maxOptionLength))
 	}

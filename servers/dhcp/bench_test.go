@@ -47,8 +47,7 @@ func BenchmarkPacket(b *testing.B) {
 				if !r.decide(x, req, resp) {
 					b.Fatal(x.detail)
 				}
-				fit(resp, x.facts.Params, limit(&x.facts, 1500))
-				if len(resp.ToBytes()) < 300 {
+				if p, _ := encode(resp, &x.facts, limit(&x.facts, 1500)); len(p) < 300 {
 					b.Fatal("short")
 				}
 			}

@@ -18,7 +18,7 @@ func decode(buf []byte, n int) (*dhcpv4.DHCPv4, error) {
 		copy(buf[options-4:], magicCookie)
 	}
 	buf[n] = dhcpv4.OptionEnd.Code()
-	req, err := dhcpv4.FromBytes(buf[:n+1])
+	req, err := parse(buf[:n+1])
 	if err == nil && req.OpCode != dhcpv4.OpcodeBootRequest {
 		err = fmt.Errorf("operation %d is not a request", req.OpCode)
 	}

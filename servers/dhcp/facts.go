@@ -25,6 +25,7 @@ const (
 	optRequested  = 50
 	optLeaseTime  = 51
 	optMessage    = 53
+	optOverload   = 52
 	optServerID   = 54
 	optParams     = 55
 	optReason     = 56

@@ -170,10 +170,11 @@ func (s *Server) pass(x *exchange) *dhcpv4.DHCPv4 {
 
 // finish encodes the reply and sends it, an ACK only after its lease is on disk. It does not wait for that.
 func (s *Server) finish(w worker, x *exchange, resp *dhcpv4.DHCPv4) {
-	if dropped := fit(resp, x.facts.Params, limit(&x.facts, x.link.ifi.MTU)); dropped != nil {
+	payload, dropped := encode(resp, &x.facts, limit(&x.facts, x.link.ifi.MTU))
+	if dropped != nil {
 		s.cfg.Log.Warn("dhcp: reply too large, leaving options out", "mac", x.facts.MAC, "options", fmt.Sprint(dropped))
 	}
-	o := outgoing{x: x, resp: resp, payload: resp.ToBytes()}
+	o := outgoing{x: x, resp: resp, payload: payload}
 	if x.check != "" && s.looksFor(w, o) {
 		return
 	}

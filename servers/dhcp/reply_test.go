@@ -113,43 +113,6 @@ func TestLimit(t *testing.T) {
 	}
 }
 
-func TestFit(t *testing.T) {
-	req, f := decoded(t, wirePacket{options: message(fact.Discover, opt(55, 1, 3, 6, 15, 17, 67), opt(82, bytes.Repeat([]byte{9}, 40)...))})
-	long := func(code uint8, n int) render.Option {
-		return render.Option{Code: code, Data: bytes.Repeat([]byte{code}, n)}
-	}
-	for _, c := range []struct {
-		name    string
-		options []render.Option
-		want    []uint8
-	}{
-		{"it fits", []render.Option{long(1, 4), long(15, 200)}, nil},
-		{"exactly", []render.Option{long(1, 4), long(15, 248)}, nil},
-		{"one byte too many", []render.Option{long(1, 4), long(15, 249)}, []uint8{15}},
-		{"first what nobody asked for, highest first", []render.Option{long(1, 4), long(15, 100), long(42, 60), long(119, 200)}, []uint8{119}},
-		{"then what was asked for last", []render.Option{long(1, 4), long(6, 100), long(15, 100), long(17, 150), long(42, 60)}, []uint8{42, 17}},
-		{"what a boot needs stays", []render.Option{long(1, 4), long(43, 180), long(60, 9), long(119, 255), long(209, 20)}, []uint8{119}},
-		{"longer than one option can be", []render.Option{long(1, 4), long(17, 300)}, []uint8{17}},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			resp := newReply(req)
-			fill(resp, req, &f, &render.Answer{Message: fact.Offer, YIAddr: addr("10.0.0.9"), ServerID: addr("10.0.0.1"), Options: c.options}, "")
-			if n := replyLen(resp.Options); n != len(resp.ToBytes()) && n > 300 {
-				t.Errorf("counted %d bytes of %d", n, len(resp.ToBytes()))
-			}
-			if d := cmp.Diff(c.want, fit(resp, f.Params, 548)); d != "" {
-				t.Error(d)
-			}
-			if n := len(resp.ToBytes()); n > 548 {
-				t.Errorf("%d bytes", n)
-			}
-			if resp.Options[optRelay] == nil {
-				t.Error("the relay agent's information is gone")
-			}
-		})
-	}
-}
-
 func TestFill(t *testing.T) {
 	long := "http://10.0.0.1/" + strings.Repeat("x", 120)
 	for _, c := range []struct {

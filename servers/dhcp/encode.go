@@ -1,0 +1,212 @@
+package dhcp
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+
+	"github.com/insomniacslk/dhcp/dhcpv4"
+
+	"hostler/render/fact"
+)
+
+// Where the fields lie that options may be put into when there is no room for them (RFC 2132 section 9.3).
+const (
+	snameAt    = 44
+	fileAt     = 108
+	cookieAt   = 236
+	optionsAt  = cookieAt + 4
+	optEnd     = 255
+	inFile     = 1 // values of option 52
+	inSName    = 2
+	mostOption = 255 // bytes of one option; longer ones are repeated (RFC 3396)
+)
+
+// parse reads a request. The library does not know options that stand in the file and sname fields: their parts are joined to those
+// before them, in this order (RFC 3396 section 5).
+func parse(b []byte) (*dhcpv4.DHCPv4, error) {
+	p, err := dhcpv4.FromBytes(b)
+	if err != nil {
+		return nil, err
+	}
+	overload := p.Options[optOverload]
+	delete(p.Options, optOverload)
+	if len(overload) != 1 {
+		return p, nil
+	}
+	for _, field := range []struct {
+		bit  byte
+		b    []byte
+		text *string
+	}{{inFile, b[fileAt:cookieAt], &p.BootFileName}, {inSName, b[snameAt:fileAt], &p.ServerHostName}} {
+		if overload[0]&field.bit == 0 {
+			continue
+		}
+		*field.text = ""
+		if err := p.Options.FromBytes(field.b); err != nil {
+			return nil, fmt.Errorf("options in a field (option 52): %w", err)
+		}
+	}
+	return p, nil
+}
+
+// item is one option on its way into a packet.
+type item struct {
+	code uint8
+	data []byte
+	area int // of layout; -1: nowhere
+}
+
+// layout is the room for options: their own field, the file field and the sname field.
+type layout struct {
+	room [3]int
+	used [3]int
+}
+
+// encode writes a reply in at most size bytes, its options in the order in which the client lists them (RFC 2132 section 9.8). When they do
+// not fit, they go into the file and sname fields as far as these are empty (section 9.3), and what still does not fit is
+// left out: first what the client did not ask for, and then what it asked for last. It gives the codes of those. Options
+// without which the reply would mean something else, or be ignored, stay.
+func encode(resp *dhcpv4.DHCPv4, f *fact.Facts, size int) (b []byte, dropped []uint8) {
+	items := itemsOf(resp.Options, f.Params)
+	relay, relayed := resp.Options[optRelay]
+	var l layout
+	if l.room[0] = size - headerLen; relayed {
+		l.room[0] -= optionLen(relay)
+	}
+	if need := lengthOf(items); need > l.room[0] && f.Message != fact.BOOTP { // BOOTP knows no option 52
+		l.overload(resp)
+	}
+	dropped = l.place(items)
+	bare := *resp
+	bare.Options = nil
+	var areas [3][]byte
+	areas[0] = append(make([]byte, 0, bootpLen+128), bare.ToBytes()[:optionsAt]...)
+	for _, it := range items {
+		if it.area >= 0 {
+			areas[it.area] = appendOption(areas[it.area], it.code, it.data)
+		}
+	}
+	b = areas[0]
+	if overload := l.fields(); overload != 0 {
+		b = appendOption(b, optOverload, []byte{overload})
+		copy(b[fileAt:], closed(areas[1]))
+		copy(b[snameAt:], closed(areas[2]))
+	}
+	if relayed {
+		b = appendOption(b, optRelay, relay) // the last one (RFC 3046 section 2.1)
+	}
+	b = append(b, optEnd)
+	if len(b) < bootpLen {
+		b = append(b, make([]byte, bootpLen-len(b))...)
+	}
+	return b, dropped
+}
+
+// itemsOf lists options in the order in which they are written: the type of the message and the server, what the client asked for, and
+// the others.
+func itemsOf(o dhcpv4.Options, params string) []item {
+	items := make([]item, 0, len(o))
+	for code, data := range o {
+		if code != optRelay && code != optEnd && code != 0 {
+			items = append(items, item{code: code, data: data})
+		}
+	}
+	rank := func(code uint8) int {
+		switch code {
+		case optMessage:
+			return 0
+		case optServerID:
+			return 1
+		}
+		if i := bytes.IndexByte([]byte(params), code); i >= 0 {
+			return 2 + i
+		}
+		return 1000 + int(code)
+	}
+	slices.SortFunc(items, func(a, b item) int { return rank(a.code) - rank(b.code) })
+	return items
+}
+
+// overload makes room in the fields that the reply leaves empty, and for option 52 itself.
+func (l *layout) overload(resp *dhcpv4.DHCPv4) {
+	if resp.BootFileName == "" {
+		l.room[1] = cookieAt - fileAt - 1 // the end option
+	}
+	if resp.ServerHostName == "" {
+		l.room[2] = fileAt - snameAt - 1
+	}
+	l.room[0] -= 3
+}
+
+// place says where each option goes, and gives those that have no room.
+func (l *layout) place(items []item) (dropped []uint8) {
+	for _, first := range []bool{true, false} {
+		for i := range items {
+			it := &items[i]
+			if indispensable(it.code) != first {
+				continue
+			}
+			n := optionLen(it.data)
+			it.area = slices.IndexFunc([]int{0, 1, 2}, func(a int) bool { return l.used[a]+n <= l.room[a] })
+			if it.area < 0 && first {
+				it.area = 0
+			}
+			if it.area < 0 {
+				dropped = append(dropped, it.code)
+				continue
+			}
+			l.used[it.area] += n
+		}
+	}
+	return dropped
+}
+
+// fields is the value of option 52.
+func (l *layout) fields() (v byte) {
+	if l.used[1] > 0 {
+		v |= inFile
+	}
+	if l.used[2] > 0 {
+		v |= inSName
+	}
+	return v
+}
+
+// indispensable reports whether a reply would mean something else without an option, or be ignored.
+func indispensable(code uint8) bool {
+	switch code {
+	case optMask, optRouter, optVendorInfo, optLeaseTime, optMessage, optServerID, optRenewal, optRebinding, optVendor,
+		optClientID, optBootFile, optUUID, optConfigFile, optPathPrefix:
+		return true
+	}
+	return false
+}
+
+// closed ends the options of a field, if there are any.
+func closed(b []byte) []byte {
+	if len(b) == 0 {
+		return nil
+	}
+	return append(b, optEnd)
+}
+
+func appendOption(b []byte, code uint8, data []byte) []byte {
+	for {
+		n := min(len(data), mostOption)
+		b = append(append(b, code, byte(n)), data[:n]...)
+		if data = data[n:]; len(data) == 0 {
+			return b
+		}
+	}
+}
+
+func lengthOf(items []item) (n int) {
+	for i := range items {
+		n += optionLen(items[i].data)
+	}
+	return n
+}
+
+// optionLen is what an option takes on the wire.
+func optionLen(b []byte) int { return len(b) + 2*max(1, (len(b)+mostOption-1)/mostOption) }

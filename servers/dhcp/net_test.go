@@ -148,6 +148,8 @@ type rawClient struct {
 	toHW   net.HardwareAddr
 	length int    // of its payload
 	port   uint16 // that it left from
+	fromHW net.HardwareAddr
+	codes  []byte // of its options, in their order
 }
 
 // raw opens a raw client on the client's end of the wire.
@@ -231,6 +233,10 @@ func (c *rawClient) parse(b []byte, port uint16) *dhcpv4.DHCPv4 {
 	}
 	c.toHW, c.server, c.to = net.HardwareAddr(append([]byte(nil), b[:6]...)), addrOf(h[12:16]), addrOf(h[16:20])
 	c.length, c.port = n-8, binary.BigEndian.Uint16(h[20:])
+	c.fromHW, c.codes = net.HardwareAddr(append([]byte(nil), b[6:12]...)), nil
+	for o := h[28+headerLen-1 : 20+n]; len(o) > 2 && o[0] != 0 && o[0] != 255; o = o[2+int(o[1]):] {
+		c.codes = append(c.codes, o[0])
+	}
 	return p
 }
 

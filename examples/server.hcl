@@ -90,6 +90,6 @@ limits {
   tftp_transfers   = 1024   # at the same time
   tftp_per_client  = 8      # of one address at the same time; not with tftp_single_port
   http_connections = 4096   # open at the same time; further ones wait
-  http_per_client  = 4      # files on their way to one address at the same time; further ones wait
+  http_per_client  = 8      # files on their way to one address at the same time; further ones wait
   http_drain       = "10s"  # how long running transfers may go on when the server is stopped
 }

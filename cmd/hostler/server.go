@@ -195,7 +195,7 @@ func (s *server) bind() error {
 		Addr: l.HTTP, Interfaces: s.config.Interfaces, Current: s.recon.Current, At: s.recon.At, Older: s.recon.Older, Blobs: s.recon,
 		Leases: holders, Boots: s.boots, Base: base, Event: s.event, Packet: s.packets.Add, Log: s.log, Now: time.Now,
 		Secure: l.HTTPS, TLS: s.tls,
-		MaxConns: s.config.Limits.HTTPConnections, Drain: s.config.Limits.HTTPDrain,
+		MaxConns: s.config.Limits.HTTPConnections, PerClient: s.config.Limits.HTTPPerClient, Drain: s.config.Limits.HTTPDrain,
 	})
 	if err != nil {
 		return err

@@ -24,6 +24,12 @@ func (x *exchange) file(digest, name string) {
 		return
 	}
 	x.event.Stage, x.event.File = f.Stage, f.Name
+	if !x.turns.take(x.r.Context(), x.peer) {
+		x.event.Result, x.event.Detail = fact.Failed, "the machine closed the connection while others of its own were served"
+		return
+	}
+	defer x.turns.leave(x.peer)
+	x.w.extend()
 	blob, err := x.open(f)
 	if err != nil {
 		x.Log.Error("opening a file", "file", f.Name, "digest", d, "err", err)

@@ -66,10 +66,11 @@ type Config struct {
 	Now     func() time.Time
 
 	MaxConns      int           // open connections; 4096. Further ones wait in the kernel. A quarter of them for one client
+	PerClient     int           // files on their way to one client; 8. Further ones wait for those
 	HeaderTimeout time.Duration // until a request's headers are there; 10s
 	IdleTimeout   time.Duration // of a connection between requests; 15s
-	StallTimeout  time.Duration // for each MiB that a client takes; 1m
-	Drain         time.Duration // how long requests may go on once the server is told to stop; 5s
+	StallTimeout  time.Duration // for each half MiB that a client takes; 1m
+	Drain         time.Duration // how long requests may go on once the server is told to stop; 10s
 }
 
 // Server answers requests. It has its sockets from Listen on.
@@ -78,6 +79,7 @@ type Server struct {
 	prefix    string // with a leading slash, or empty
 	listeners []socket
 	conns     *connLimit
+	turns     *turns
 	buffers   sync.Pool // of *[]byte, for scripts
 }
 
@@ -87,14 +89,15 @@ func Listen(c Config) (*Server, error) {
 	setDefault(&c.HeaderTimeout, 10*time.Second)
 	setDefault(&c.IdleTimeout, 15*time.Second)
 	setDefault(&c.StallTimeout, time.Minute)
-	setDefault(&c.Drain, 5*time.Second)
+	setDefault(&c.Drain, 10*time.Second)
+	setDefault(&c.PerClient, 8)
 	if !c.Addr.IsValid() {
 		c.Addr = netip.AddrPortFrom(netip.IPv4Unspecified(), 8080)
 	}
 	if c.Older == nil {
 		c.Older = func() []*render.Snapshot { return nil }
 	}
-	s := &Server{Config: c, conns: newConnLimit(c.MaxConns)}
+	s := &Server{Config: c, conns: newConnLimit(c.MaxConns), turns: newTurns(c.PerClient)}
 	s.buffers.New = func() any { return new([]byte) }
 	if p := strings.Trim(c.Base.Prefix, "/"); p != "" {
 		s.prefix = "/" + p
@@ -104,10 +107,10 @@ func Listen(c Config) (*Server, error) {
 		return s, nil
 	}
 	var err error
-	if s.listeners, err = listen(c.Addr, c.Interfaces); err != nil || !c.Secure.IsValid() {
+	if s.listeners, err = listen(c.Addr, c.Interfaces, c.StallTimeout); err != nil || !c.Secure.IsValid() {
 		return s, err
 	}
-	more, err := listen(c.Secure, c.Interfaces)
+	more, err := listen(c.Secure, c.Interfaces, c.StallTimeout)
 	if err != nil {
 		return nil, errors.Join(err, s.Close())
 	}

@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -21,6 +22,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 
 	"hostler/render"
 	"hostler/render/fact"
@@ -220,7 +222,7 @@ func TestFilesAreCopiedByTheKernel(t *testing.T) {
 	for s := range sources {
 		got = append(got, s)
 	}
-	if diff := cmp.Diff([]string{"file=true", "file=true", "file=true"}, got); diff != "" { // a MiB each, and 3 bytes
+	if diff := cmp.Diff(slices.Repeat([]string{"file=true"}, 5), got); diff != "" { // half a MiB each, and 3 bytes
 		t.Errorf("copied from (-want +got):\n%s", diff)
 	}
 	// The server hands net/http the connections as they are, else the above would not hold for its own listeners.
@@ -255,7 +257,7 @@ func (d *deadlines) SetWriteDeadline(at time.Time) error {
 	return nil
 }
 
-// A slow client may take as long as it likes for the whole, but not for a MiB.
+// A slow client may take as long as it likes for the whole, but not for half a MiB.
 func TestDeadlines(t *testing.T) {
 	d := &deadlines{}
 	w := &response{ResponseWriter: d, stall: time.Minute}
@@ -263,8 +265,8 @@ func TestDeadlines(t *testing.T) {
 		t.Errorf("%d deadlines before anything is sent, want 1", d.set)
 	}
 	n, err := w.ReadFrom(&io.LimitedReader{R: bytes.NewReader(contents["initrd-2"]), N: 1 << 30})
-	if n != int64(len(contents["initrd-2"])) || err != nil || w.sent != n || d.set != 1+3 {
-		t.Errorf("%d bytes, %v, %d deadlines; want all, and one for each MiB", n, err, d.set-1)
+	if n != int64(len(contents["initrd-2"])) || err != nil || w.sent != n || d.set != 1+5 {
+		t.Errorf("%d bytes, %v, %d deadlines; want all, and one for each half MiB", n, err, d.set-1)
 	}
 }
 
@@ -305,26 +307,131 @@ func TestSlowClients(t *testing.T) {
 			t.Errorf("event %+v", e)
 		}
 	})
-	t.Run("does not take its file", func(t *testing.T) {
+	t.Run("has a body to send that nobody asked for", func(t *testing.T) {
 		conn := srv.dial(t, "127.0.0.1")
-		if err := conn.SetReadBuffer(4096); err != nil {
-			t.Fatal(err)
-		}
-		for range 10 { // more than the socket buffers hold
-			fmt.Fprintf(conn, "GET /files/%s/initrd HTTP/1.1\r\nHost: boot\r\n\r\n", digest(contents["initrd-2"]))
-		}
-		for {
-			e := srv.event(t)
-			if e.Result == fact.OK {
-				continue
+		fmt.Fprintf(conn, "GET /healthz HTTP/1.1\r\nHost: boot\r\nContent-Length: 100\r\n\r\n")
+		expectEnd(t, conn)
+	})
+	t.Run("takes a byte at a time", func(t *testing.T) {
+		conn := srv.dial(t, "127.0.0.1")
+		askFiles(t, conn, 10)
+		ended := make(chan fact.Event)
+		go func() { ended <- srv.broken(t) }()
+		for b := make([]byte, 1); ; {
+			select {
+			case e := <-ended:
+				if want := fmt.Sprintf("the machine closed the connection after %d bytes", e.Bytes); e.Detail != want {
+					t.Errorf("event %+v", e)
+				}
+				return
+			case <-time.After(10 * time.Millisecond): // a hundred bytes a second
+				_, _ = conn.Read(b)
 			}
-			want := fmt.Sprintf("the machine closed the connection after %d bytes", e.Bytes)
-			if e.Result != fact.Failed || e.Detail != want || e.Bytes >= int64(len(contents["initrd-2"])) {
-				t.Errorf("event %+v", e)
-			}
-			break
 		}
 	})
+	t.Run("does not take its file", func(t *testing.T) {
+		askFiles(t, srv.dial(t, "127.0.0.1"), 10)
+		e := srv.broken(t)
+		want := fmt.Sprintf("the machine closed the connection after %d bytes", e.Bytes)
+		if e.Result != fact.Failed || e.Detail != want || e.Bytes >= int64(len(contents["initrd-2"])) {
+			t.Errorf("event %+v", e)
+		}
+	})
+}
+
+// askFiles asks for a file n times; ten are more than the buffers of a connection hold.
+func askFiles(t *testing.T, conn *net.TCPConn, n int) {
+	t.Helper()
+	if err := conn.SetReadBuffer(4096); err != nil {
+		t.Fatal(err)
+	}
+	for range n {
+		fmt.Fprintf(conn, "GET /files/%s/initrd HTTP/1.1\r\nHost: boot\r\n\r\n", digest(contents["initrd-2"]))
+	}
+}
+
+// broken is the next event of a file that was not sent as a whole.
+func (f fixture) broken(t *testing.T) fact.Event {
+	t.Helper()
+	for {
+		if e := f.event(t); e.Result != fact.OK || e.Stage != fact.StageInitrd {
+			return e
+		}
+	}
+}
+
+// What the kernel still has to send when we have closed a connection, it does not keep for ever.
+func TestKernelGivesUp(t *testing.T) {
+	l, err := listen(netip.MustParseAddrPort("127.0.0.1:0"), nil, 7*time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l[0].Close()
+	client, err := net.Dial("tcp4", l[0].Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	conn, err := l[0].Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	raw, err := conn.(*net.TCPConn).SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var after int
+	if e := raw.Control(func(fd uintptr) { after, err = unix.GetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT) }); e != nil || err != nil || after != 7000 {
+		t.Errorf("it gives up after %d ms, want 7000; %v, %v", after, e, err)
+	}
+}
+
+// A client that has as many files under way as it may waits with the next; others do not wait for it.
+func TestFilesOfOneClient(t *testing.T) {
+	srv := start(t, func(c *Config) { c.PerClient = 2 })
+	begun := func(from string, files int, wait time.Duration) (*net.TCPConn, bool) {
+		conn := srv.dial(t, from)
+		askFiles(t, conn, files)
+		if err := conn.SetReadDeadline(time.Now().Add(wait)); err != nil {
+			t.Fatal(err)
+		}
+		n, _ := conn.Read(make([]byte, 1))
+		return conn, n == 1
+	}
+	first, ok := begun("127.0.0.1", 10, 5*time.Second)
+	if _, ok2 := begun("127.0.0.1", 10, 5*time.Second); !ok || !ok2 {
+		t.Fatal("two files of one client are not begun")
+	}
+	gone, ok := begun("127.0.0.1", 1, 50*time.Millisecond)
+	third, ok3 := begun("127.0.0.1", 1, 50*time.Millisecond)
+	if ok || ok3 {
+		t.Fatal("a third one is")
+	}
+	if _, ok := begun("127.0.0.2", 10, 5*time.Second); !ok {
+		t.Error("another client has to wait")
+	}
+	if err := gone.SetLinger(0); err != nil {
+		t.Fatal(err)
+	}
+	gone.Close()
+	if e := srv.broken(t); e.Result != fact.Failed || e.Detail != "the machine closed the connection while others of its own were served" {
+		t.Errorf("event of one that did not wait: %+v", e)
+	}
+	if err := first.SetLinger(0); err != nil {
+		t.Fatal(err)
+	}
+	first.Close()
+	if err := third.SetReadDeadline(time.Now().Add(5 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := third.Read(make([]byte, 1)); err != nil {
+		t.Errorf("the third does not begin when the first has ended: %v", err)
+	}
+	srv.stop()
+	if n := len(srv.turns.byPeer); n != 0 {
+		t.Errorf("%d clients are still remembered", n)
+	}
 }
 
 // One connection more than the limit is served when another one ends, and not before.

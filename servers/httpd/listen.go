@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"hostler/servers/device"
 )
 
@@ -23,13 +25,13 @@ type socket struct {
 
 // listen binds one socket for each interface, or a single one that hears all of them. A socket that is bound to a
 // device accepts nothing from others, whatever address the client names.
-func listen(addr netip.AddrPort, interfaces []string) ([]socket, error) {
+func listen(addr netip.AddrPort, interfaces []string, stall time.Duration) ([]socket, error) {
 	if len(interfaces) == 0 {
 		interfaces = []string{""}
 	}
 	var ls []socket
 	for _, name := range interfaces {
-		l, err := listenOn(addr, name)
+		l, err := listenOn(addr, name, stall)
 		if err != nil {
 			for _, l := range ls {
 				l.Close()
@@ -41,13 +43,17 @@ func listen(addr netip.AddrPort, interfaces []string) ([]socket, error) {
 	return ls, nil
 }
 
-func listenOn(addr netip.AddrPort, name string) (net.Listener, error) {
+func listenOn(addr netip.AddrPort, name string, stall time.Duration) (net.Listener, error) {
 	what := "tcp " + addr.String()
-	lc := net.ListenConfig{}
 	if name != "" {
 		what += " on " + name
-		lc.Control = func(_, _ string, c syscall.RawConn) error { return device.Bind(c, name) }
 	}
+	lc := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
+		if err := giveUp(c, stall); err != nil || name == "" {
+			return err
+		}
+		return device.Bind(c, name)
+	}}
 	l, err := lc.Listen(context.Background(), "tcp4", addr.String())
 	if errors.Is(err, syscall.EADDRINUSE) {
 		return nil, fmt.Errorf("listening for HTTP: %s: the port is taken: is another HTTP server, or another hostler, running", what)
@@ -59,6 +65,18 @@ func listenOn(addr netip.AddrPort, name string) (net.Listener, error) {
 		return nil, fmt.Errorf("listening for HTTP: %s: %w", what, err)
 	}
 	return l, nil
+}
+
+// giveUp has the kernel end connections, which inherit this, that take nothing for so long: what it has buffered, it sends on when we
+// have closed them, and whoever opens their window byte by byte would keep that for ever.
+func giveUp(c syscall.RawConn, after time.Duration) error {
+	var err error
+	if e := c.Control(func(fd uintptr) {
+		err = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(after/time.Millisecond))
+	}); e != nil {
+		return e
+	}
+	return err
 }
 
 // follow keeps the sockets on their interfaces, and the certificate that of its files, until ctx ends.

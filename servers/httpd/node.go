@@ -6,7 +6,6 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
-	"time"
 
 	"hostler/render"
 	"hostler/render/fact"
@@ -58,7 +57,6 @@ const maxReport = 64 << 10
 // phoneHome notes that a machine has arrived. Machines repeat it when an answer is lost, so a repetition is fine.
 func (x *exchange) phoneHome() {
 	x.event.Stage, x.event.File = fact.StageReady, "phone-home"
-	_ = http.NewResponseController(x.w.ResponseWriter).SetReadDeadline(time.Now().Add(x.StallTimeout))
 	sent, status := x.reported()
 	if status != 0 {
 		x.refuse(status, "the report cannot be read", "the report cannot be read")

@@ -16,6 +16,9 @@ type response struct {
 	err    error // of the connection
 }
 
+// mostAtOnce is what a client must take within a StallTimeout: with a minute, 70 kbit/s.
+const mostAtOnce = 512 << 10
+
 // extend gives the client its time again. Writers without deadlines, as in tests, have none.
 func (w *response) extend() {
 	_ = http.NewResponseController(w.ResponseWriter).SetWriteDeadline(time.Now().Add(w.stall))
@@ -45,7 +48,7 @@ func (w *response) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// ReadFrom copies a MiB at a time, each with a deadline of its own, in the form in which net/http and package net see that
+// ReadFrom copies half a MiB at a time, each with a deadline of its own, in the form in which net/http and package net see that
 // the source is a file and leave the copying to the kernel: one io.LimitedReader around an *os.File, never two.
 func (w *response) ReadFrom(src io.Reader) (n int64, err error) {
 	left := int64(math.MaxInt64)
@@ -57,7 +60,7 @@ func (w *response) ReadFrom(src io.Reader) (n int64, err error) {
 	}
 	for left > 0 {
 		w.extend()
-		chunk := min(left, 1<<20)
+		chunk := min(left, mostAtOnce)
 		m, err := io.Copy(w.ResponseWriter, &io.LimitedReader{R: src, N: chunk})
 		n, left, w.sent = n+m, left-m, w.sent+m
 		if err != nil {

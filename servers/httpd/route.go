@@ -11,6 +11,7 @@ import (
 	"runtime/debug"
 	"strconv"
 	"strings"
+	"time"
 
 	"hostler/render"
 	"hostler/render/fact"
@@ -74,6 +75,9 @@ func (s *Server) exchange(w http.ResponseWriter, r *http.Request) *exchange {
 	x := &exchange{Server: s, r: r, client: s.clientOf(r)}
 	x.w = response{ResponseWriter: w, stall: s.StallTimeout}
 	x.w.extend()
+	if r.ContentLength != 0 { // net/http reads what the handler leaves, before it answers
+		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(s.StallTimeout))
+	}
 	x.event = fact.Event{
 		Time: s.Now(), What: method(r.Method), File: printable(r.URL.Path), Peer: x.peer, Client: program(r.UserAgent()),
 	}

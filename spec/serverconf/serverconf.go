@@ -83,7 +83,7 @@ func Default() Config {
 		Socket:   "/run/hostler/admin.sock",
 		Limits: Limits{
 			EvalTime: time.Minute, EvalMemory: 4 << 30,
-			TFTPTransfers: 1024, TFTPPerClient: 8, HTTPConnections: 4096, HTTPPerClient: 4, HTTPDrain: 10 * time.Second,
+			TFTPTransfers: 1024, TFTPPerClient: 8, HTTPConnections: 4096, HTTPPerClient: 8, HTTPDrain: 10 * time.Second,
 		},
 	}
 }

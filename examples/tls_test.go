@@ -30,7 +30,7 @@ func TestBootOverTLS(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(l.Close)
-	config := filepath.Join(t.TempDir(), "server.hcl")
+	config := filepath.Join(l.Files, "server.hcl")
 	text := fmt.Sprintf("listen {\n  https = \":8443\"\n}\ntls {\n  cert_file = %q\n  key_file = %q\n  machines = true\n}\n",
 		filepath.Join(l.Files, "chain.pem"), filepath.Join(l.Files, "key.pem"))
 	if err := os.WriteFile(config, []byte(text), 0o644); err != nil {

@@ -53,11 +53,12 @@ func (l *lab) serveLarge(flags ...string) (s *running, path string) {
 func TestTermInTheMiddleOfADownload(t *testing.T) {
 	l := newLab(t)
 	s, path := l.serveLarge("-config=" + l.config("http_per_client = 1"))
-	d, waiting := l.download(path), l.download(path)
+	d := l.download(path)
 	resp, err := http.ReadResponse(d.r, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
+	waiting := l.download(path)
 	s.cmd.Process.Signal(syscall.SIGTERM)
 	s.eventually("the port to be closed", func() bool {
 		out, err := l.inMachine("curl", "-sS", "--max-time", "2", "http://10.77.0.1:8080/healthz")

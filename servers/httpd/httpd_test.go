@@ -516,6 +516,43 @@ func TestDrain(t *testing.T) {
 	}
 }
 
+// What is answered after the server was told to end says that it is the connection's last answer.
+func TestDrainSaysSo(t *testing.T) {
+	asked, open := make(chan bool), make(chan bool)
+	srv := start(t, func(c *Config) {
+		c.Drain = 20 * time.Second
+		c.Blobs = blobsFunc(func(fact.Digest) (io.ReadSeekCloser, error) {
+			asked <- true
+			<-open
+			return memory{bytes.NewReader(contents["initrd-2"])}, nil
+		})
+	})
+	conn := srv.dial(t, "127.0.0.1")
+	fmt.Fprintf(conn, "GET /files/%s/initrd HTTP/1.1\r\nHost: boot\r\n\r\n", digest(contents["initrd-2"]))
+	<-asked
+	stopped := make(chan bool)
+	go func() { srv.stop(); close(stopped) }()
+	for deadline := time.Now().Add(10 * time.Second); ; {
+		c, err := net.DialTimeout("tcp4", srv.addr.String(), time.Second)
+		if err != nil {
+			break
+		}
+		c.Close()
+		if time.Now().After(deadline) {
+			t.Fatal("the port is still open")
+		}
+	}
+	close(open)
+	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil || !resp.Close {
+		t.Fatalf("%+v, %v", resp, err)
+	}
+	if b, err := io.ReadAll(resp.Body); err != nil || !bytes.Equal(b, contents["initrd-2"]) {
+		t.Errorf("%d bytes, %v", len(b), err)
+	}
+	<-stopped
+}
+
 func TestListenErrors(t *testing.T) {
 	taken, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {

@@ -152,7 +152,7 @@ func (r *reply) putServer(server netip.Addr) {
 
 // load tells firmware where its loader is, in the way that this firmware understands.
 func (s *Snapshot) load(a *Answer, r *reply, f *fact.Facts, l *spec.Loader) {
-	if l.Kind == spec.LoaderRPi {
+	if arch(f) == archRPi {
 		r.loadRPi(a, l)
 		return
 	}

@@ -66,7 +66,7 @@ func misfit(l *spec.Loader, a fact.Arch) string {
 		return "a program for a BIOS, not for " + a.String()
 	case !a.UEFI() && strings.HasSuffix(name, ".efi"):
 		return "a program for UEFI, not for " + a.String()
-	case (l.Kind == spec.LoaderRPi) != (a == archRPi):
+	case l.Kind == spec.LoaderRPi && a != archRPi:
 		return "not for " + a.String()
 	case a.HTTPBoot() && l.Kind == spec.LoaderGRUB && l.Transport == spec.TransportTFTP:
 		return "fetches by TFTP only, which " + a.String() + " firmware does not set up"

@@ -16,6 +16,7 @@ import (
 	"hostler/render"
 	"hostler/render/fact"
 	"hostler/servers/admin"
+	"hostler/servers/dhcp"
 	"hostler/servers/metrics"
 	"hostler/spec"
 )
@@ -70,6 +71,7 @@ func (s *server) sample() metrics.Sample {
 		Healthy: map[string]float64{}, Failures: map[string]uint64{}, Dropped: map[string]uint64{"dhcp": d.Dropped, "events": s.boots.Lost()},
 		Nodes: map[metrics.NodeState]int{}, Stuck: map[fact.Stage]int{}, Pools: map[metrics.PoolState]uint64{},
 	}
+	v.Notices = noticed(d.Totals)
 	t := s.tftp.State()
 	v.TFTPRunning, v.TFTPResent, v.Dropped["tftp"] = t.Running, t.Resent, t.Lost
 	if s.tls != nil {
@@ -86,9 +88,30 @@ func (s *server) sample() metrics.Sample {
 	if snapshot == nil {
 		return v
 	}
+	for i := range snapshot.Fleet().Subnets { // from zero on: who asks for an increase misses the first one otherwise
+		for _, kind := range []string{metrics.Exhausted, metrics.Foreign, metrics.Conflict} {
+			v.Notices[metrics.Notice{Kind: kind, Subnet: snapshot.Fleet().Subnets[i].Name}] += 0
+		}
+	}
 	s.countNodes(snapshot, &v)
 	s.countPools(snapshot, &v)
 	return v
+}
+
+// noticed gives the sums of notices under the names of metrics.
+func noticed(totals []dhcp.NoticeTotal) map[metrics.Notice]uint64 {
+	counts := map[metrics.Notice]uint64{{Kind: metrics.Relay}: 0}
+	for _, t := range totals {
+		n := metrics.Notice{Kind: map[render.NoticeKind]string{
+			render.PoolExhausted: metrics.Exhausted, render.ForeignServer: metrics.Foreign,
+			render.AddressConflict: metrics.Conflict, render.UnknownRelay: metrics.Relay,
+		}[t.Kind], Subnet: t.Subnet}
+		if n.Kind == metrics.Relay {
+			n.Subnet = ""
+		}
+		counts[n] += t.Count
+	}
+	return counts
 }
 
 // countNodes counts the declared machines by the state of their newest boots.

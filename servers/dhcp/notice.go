@@ -24,6 +24,13 @@ type Notice struct {
 	told time.Time // when it was news last
 }
 
+// NoticeTotal counts the packets that showed something of a kind, since the start.
+type NoticeTotal struct {
+	Kind   render.NoticeKind `json:"kind"`
+	Subnet string            `json:"subnet,omitempty"` // empty for what belongs to none, such as an unknown relay agent
+	Count  uint64            `json:"count"`
+}
+
 // mostNotices is how many of one kind are kept: who makes up relay agents must not push out the news of a full pool.
 const mostNotices = 16
 
@@ -32,6 +39,26 @@ type notices struct {
 	mu    sync.Mutex
 	lines allowance
 	all   []*Notice
+	sums  []NoticeTotal // one for each kind and subnet of the spec: a few
+}
+
+// count adds to the sum of a kind.
+func (ns *notices) count(kind render.NoticeKind, subnet string) {
+	ns.mu.Lock()
+	defer ns.mu.Unlock()
+	for i := range ns.sums {
+		if s := &ns.sums[i]; s.Kind == kind && s.Subnet == subnet {
+			s.Count++
+			return
+		}
+	}
+	ns.sums = append(ns.sums, NoticeTotal{kind, subnet, 1})
+}
+
+func (ns *notices) totals() []NoticeTotal {
+	ns.mu.Lock()
+	defer ns.mu.Unlock()
+	return slices.Clone(ns.sums)
 }
 
 // add counts a notice, and says whether it is news: it was not told for a minute, and not many others were.
@@ -94,6 +121,7 @@ func (r *report) notice(x *exchange, what render.Notice) (news bool) {
 		return false
 	}
 	n := Notice{Kind: what.Kind, Subject: what.Subject, Detail: x.detail, MAC: x.facts.MAC, Node: x.node}
+	r.notices.count(what.Kind, x.subnet)
 	news = r.notices.add(n, r.cfg.Now())
 	if news {
 		r.cfg.Log.Warn("dhcp: "+string(n.Kind), "subject", n.Subject, "mac", n.MAC, "node", n.Node, "err", n.Detail)

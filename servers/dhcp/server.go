@@ -205,8 +205,9 @@ func (s *Server) setProblem(name string, err error) bool {
 // State is how the server is doing, for status and health checks.
 type State struct {
 	Interfaces []InterfaceState `json:"interfaces"`
-	Plugins    []string         `json:"plugins"`               // the chain, in order; ours is "hostler"
-	Notices    []Notice         `json:"notices,omitempty"`     // the newest of each kind, the last one first
+	Plugins    []string         `json:"plugins"`           // the chain, in order; ours is "hostler"
+	Notices    []Notice         `json:"notices,omitempty"` // the newest of each kind, the last one first
+	Totals     []NoticeTotal    `json:"notice_totals,omitempty"`
 	LeaseError string           `json:"lease_error,omitempty"` // why the last lease could not be written
 	Received   uint64           `json:"received"`              // datagrams
 	Replied    uint64           `json:"replied"`
@@ -228,7 +229,7 @@ type InterfaceState struct {
 // State gives the server's state.
 func (s *Server) State() State {
 	st := State{
-		Plugins: slices.Clone(s.names), LeaseError: s.report.lastLeaseError(), Notices: s.report.notices.list(),
+		Plugins: slices.Clone(s.names), LeaseError: s.report.lastLeaseError(), Notices: s.report.notices.list(), Totals: s.report.notices.totals(),
 		Received: s.report.received.Load(), Replied: s.report.replied.Load(), Refused: s.report.refused.Load(),
 		Failed: s.report.failed.Load(), Dropped: s.report.dropped.Load(),
 	}

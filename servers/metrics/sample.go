@@ -20,6 +20,7 @@ type Sample struct {
 	Nodes       map[NodeState]int
 	Stuck       map[fact.Stage]int
 	Pools       map[PoolState]uint64
+	Notices     map[Notice]uint64 // packets that showed something that somebody should look at
 	Dropped     map[string]uint64 // what there was no room for, by what it was
 	Expires     time.Time         // of the TLS certificate; zero: there is none
 	TFTPRunning int64             // transfers now
@@ -30,6 +31,17 @@ type Sample struct {
 
 // NodeState counts declared machines by where they boot and how that goes.
 type NodeState struct{ Subnet, State string }
+
+// Notice is something that a packet showed on a subnet. The kind is the name of the metric, without prefix and "_total".
+type Notice struct{ Kind, Subnet string }
+
+// The kinds of Notice.
+const (
+	Exhausted = "pool_exhausted"
+	Foreign   = "dhcp_foreign_offers"
+	Conflict  = "address_conflicts"
+	Relay     = "dhcp_unknown_relay"
+)
 
 // PoolState counts addresses: of a pool of a subnet, by what it serves and what they do.
 type PoolState struct{ Subnet, Pool, Kind, State string }
@@ -66,6 +78,7 @@ func (s sampler) Collect(ch chan<- prometheus.Metric) {
 		failures.add(float64(n), stage)
 	}
 	s.machines(&v, c)
+	s.notices(&v, c)
 	dropped := c.counter("dropped_total", "What there was no room for.", "what")
 	for what, n := range v.Dropped {
 		dropped.add(float64(n), what)
@@ -91,6 +104,22 @@ func (sampler) machines(v *Sample, c emitter) {
 	pools := c.gauge("pool_addresses", "Addresses of each pool, by what they do; total is all that may be leased.", "subnet", "pool", "kind", "state")
 	for p, count := range v.Pools {
 		pools.add(float64(count), p.Subnet, p.Pool, p.Kind, p.State)
+	}
+}
+
+func (sampler) notices(v *Sample, c emitter) {
+	kinds := map[string]series{
+		Exhausted: c.counter("pool_exhausted_total", "Requests that got no answer because every address was in use.", "subnet"),
+		Foreign:   c.counter("dhcp_foreign_offers_total", "Signs of another DHCP server where this one should be alone.", "subnet"),
+		Conflict:  c.counter("address_conflicts_total", "Requests that showed that two machines use, or were given, one address.", "subnet"),
+		Relay:     c.counter("dhcp_unknown_relay_total", "Requests through relay agents that the spec does not know."),
+	}
+	for n, count := range v.Notices {
+		if n.Kind == Relay {
+			kinds[n.Kind].add(float64(count))
+		} else if s, ok := kinds[n.Kind]; ok {
+			s.add(float64(count), n.Subnet)
+		}
 	}
 }
 

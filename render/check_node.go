@@ -22,7 +22,7 @@ func (s *Snapshot) checkNodes(r *report) {
 		t := target{settings: s.fleet.Profiles[i].Settings, image: s.image(i)}
 		lengths[i] = s.lead(t.image) + printedLength(s.cmdline(&t))
 	}
-	boots, executed := map[bootKey]bool{}, map[string]bool{}
+	boots, executed, loaders := map[bootKey]bool{}, map[string]bool{}, s.newLoaderCheck(r)
 	for i := range s.fleet.Nodes {
 		n := &s.fleet.Nodes[i]
 		if n.Own != nil {
@@ -32,7 +32,7 @@ func (s *Snapshot) checkNodes(r *report) {
 		s.checkAddress(r, n)
 		s.checkCmdline(r, n, lengths[n.Profile])
 		if s.bootsBy(s.bootMode(n)) && !n.Disabled {
-			s.checkBoot(r, n, boots)
+			loaders.check(n, s.checkBoot(r, n, boots))
 		}
 		s.checkTexts(r, n, executed)
 	}
@@ -122,18 +122,18 @@ type bootKey struct {
 
 // checkBoot makes sure that a node that boots from the network has something to boot, and a loader that runs on it. boots has what was
 // found good.
-func (s *Snapshot) checkBoot(r *report, n *spec.Node, boots map[bootKey]bool) {
+func (s *Snapshot) checkBoot(r *report, n *spec.Node, boots map[bootKey]bool) bootKey {
 	script, loader := s.settings(n.Profile).Script, s.settings(n.Profile).Loader
 	if n.Own != nil {
 		script, loader = cmp.Or(n.Own.Script, script), cmp.Or(n.Own.Loader, loader)
 	}
 	k := bootKey{n.Profile, n.Firmware, n.Arch, script, loader}
-	if boots[k] {
-		return
+	if !boots[k] {
+		before := r.count
+		s.checkBootOf(r, n, k)
+		boots[k] = r.count == before
 	}
-	before := r.count
-	s.checkBootOf(r, n, k)
-	boots[k] = r.count == before
+	return k
 }
 
 func (s *Snapshot) checkBootOf(r *report, n *spec.Node, k bootKey) {

@@ -2,7 +2,6 @@ package render
 
 import (
 	"cmp"
-	"fmt"
 	"slices"
 	"strings"
 
@@ -70,38 +69,52 @@ func (s *Snapshot) explainAddress(n *spec.Node) Explanation {
 	return e
 }
 
-// explainLoader says which loader a node gets: a setting's, that of its declared firmware, or one for each architecture that
-// it may turn out to have.
+// explainLoader says which loader a node gets from each firmware that it may have, and why; or why none.
 func (s *Snapshot) explainLoader(n *spec.Node, steps []spec.Step) Explanation {
-	st := s.fleet.Effective(n)
+	setting := s.fleet.Effective(n).Loader
 	e := Explanation{Path: "loader", Steps: steps}
-	if st.Loader != "" || n.Firmware != "" {
-		l, why := s.loader(s.nodeArch(n, n.Firmware), st.Loader, n)
-		if l == nil {
-			e.Value = "(none: " + why + ")"
-			return e
+	var names []string
+	by := map[string][]string{} // the architectures that have a loader, or a reason for none
+	for _, a := range s.mayHave(n) {
+		l, why := s.loader(a, setting, n)
+		name := "(none: " + why + ")"
+		if l != nil {
+			name = l.Name
 		}
-		e.Value = l.Name
-		if st.Loader == "" {
-			e.Steps = []spec.Step{
-				{Layer: n.Address, Action: spec.Set, Value: "firmware = " + n.Firmware, Place: n.Place},
-				{Layer: why, Action: spec.Set, Value: l.Name, Place: l.Place}}
+		if by[name] == nil {
+			names = append(names, name)
+			if setting == "" && n.Firmware != "" {
+				e.Steps = append(e.Steps, spec.Step{Layer: n.Address, Action: spec.Set, Value: "firmware = " + n.Firmware, Place: n.Place})
+			}
+			if setting == "" && l != nil {
+				e.Steps = append(e.Steps, spec.Step{Layer: why, Action: spec.Set, Value: name, Place: l.Place})
+			}
 		}
-		return e
+		by[name] = append(by[name], a.String())
 	}
-	for _, firmware := range []string{"bios", "uefi"} {
+	for i, name := range names {
+		if len(names) > 1 && !strings.HasPrefix(name, "(none") {
+			names[i] += " (" + strings.Join(by[name], ", ") + ")"
+		}
+	}
+	e.Value = strings.Join(names, ", ")
+	return e
+}
+
+// mayHave are the client architectures that a node may announce: those of its declared firmware, or of a BIOS and of UEFI.
+func (s *Snapshot) mayHave(n *spec.Node) []fact.Arch {
+	var as []fact.Arch
+	for _, firmware := range []string{"bios", "uefi", "rpi"} {
 		a := s.nodeArch(n, firmware)
-		l, why := s.loader(a, "", n)
-		if l == nil {
+		if a == fact.NoArch || n.Firmware != "" && n.Firmware != firmware || n.Firmware == "" && firmware == "rpi" {
 			continue
 		}
-		if e.Value != "" {
-			e.Value += ", "
+		as = append(as, a)
+		if a.UEFI() { // which boots by HTTP, too
+			as = append(as, httpBoot(a))
 		}
-		e.Value += fmt.Sprintf("%s (%s)", l.Name, a)
-		e.Steps = append(e.Steps, spec.Step{Layer: why, Action: spec.Set, Value: l.Name, Place: l.Place})
 	}
-	return e
+	return as
 }
 
 func (s *Snapshot) explainBootfile(n *spec.Node) Explanation {
@@ -113,16 +126,19 @@ func (s *Snapshot) explainBootfile(n *spec.Node) Explanation {
 	}
 	var names []string
 	next := "then " + scriptURL(fact.LateBase, bootPort(n).MAC).String()
-	for _, firmware := range []string{"bios", "uefi"} {
-		if n.Firmware != "" && n.Firmware != firmware {
+	for _, a := range s.mayHave(n) {
+		l, _ := s.loader(a, st.Loader, n)
+		if l == nil || slices.Contains(names, l.FileName) {
 			continue
 		}
-		l, _ := s.loader(s.nodeArch(n, firmware), st.Loader, n)
-		if l != nil && l.Kind == spec.LoaderPXELinux {
-			next = "then " + pxelinuxFolder + "01-" + bootPort(n).MAC.Dashed()
-		}
-		if l != nil && !slices.Contains(names, l.FileName) {
-			names = append(names, l.FileName)
+		names = append(names, l.FileName)
+		switch mac := bootPort(n).MAC; l.Kind {
+		case spec.LoaderPXELinux:
+			next = "then " + pxelinuxName(mac)
+		case spec.LoaderGRUB:
+			next = "then " + grubConfig + "-01-" + mac.Dashed()
+		case spec.LoaderRPi:
+			next = "then config.txt"
 		}
 	}
 	e.Value = strings.Join(append(names, next), ", ")

@@ -104,6 +104,16 @@ func sibling(a fact.Arch) fact.Arch {
 	return fact.NoArch
 }
 
+// httpBoot is what firmware announces when it boots by HTTP where it says a by PXE.
+func httpBoot(a fact.Arch) fact.Arch {
+	for b := range fact.Arch(64) {
+		if b.HTTPBoot() && b.String() == a.String()+"-http" {
+			return b
+		}
+	}
+	return fact.NoArch
+}
+
 func (s *Snapshot) loaderByName(name string) *spec.Loader {
 	for _, l := range s.loaders {
 		if l.Name == name {

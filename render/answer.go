@@ -72,8 +72,8 @@ func (s *Snapshot) Answer(f *fact.Facts, c *Choice, addr netip.Addr) Answer {
 		return a
 	}
 	m := s.whom(c, sn)
-	r := reply{params: f.Params}
-	for _, o := range s.networkOptions(sn, &m) {
+	r := reply{params: f.Params, all: s.networkOptions(sn, &m)}
+	for _, o := range r.all {
 		if o.always || r.wants(o.Code) {
 			r.opts = append(r.opts, o.Option)
 		}
@@ -137,7 +137,7 @@ func (s *Snapshot) boot(a *Answer, r *reply, f *fact.Facts, c *Choice, m *client
 	if l != nil {
 		a.Loader, a.SIAddr = l.Name, c.Server
 		s.load(a, r, f, l)
-		if c.Proxy {
+		if c.Proxy && l.Kind != spec.LoaderRPi {
 			proxyLoad(r, f)
 		}
 	}
@@ -171,10 +171,15 @@ func (s *Snapshot) load(a *Answer, r *reply, f *fact.Facts, l *spec.Loader) {
 		r.force(optVendor, []byte{6, 1, 8, 255})
 	}
 	if l.Kind == spec.LoaderPXELinux {
-		// lpxelinux takes its parameters from the ROM's copy of this reply, whatever the ROM asked for.
-		r.force(optConfigFile, []byte(pxelinuxName(f.MAC)))
+		// lpxelinux takes its parameters from the ROM's copy of this reply, whatever the ROM asked for (RFC 5071).
+		for _, o := range r.all {
+			if o.Code >= optMagic && o.Code <= optRebootTime {
+				r.put(o.Code, o.Data)
+			}
+		}
+		r.put(optConfigFile, []byte(pxelinuxName(f.MAC)))
 		if strings.ContainsRune(l.FileName, '/') { // else its modules are looked for beside the loader
-			r.force(optPathPrefix, []byte("/"))
+			r.put(optPathPrefix, []byte("/"))
 		}
 	}
 }

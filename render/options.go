@@ -17,7 +17,7 @@ type option struct {
 	always bool // even if the client did not ask for it
 }
 
-// Option codes (RFC 2132; 209 and 210: RFC 5071).
+// Option codes (RFC 2132; 208 to 211: RFC 5071).
 const (
 	optMask         = 1
 	optRouter       = 3
@@ -34,8 +34,10 @@ const (
 	optServerName   = 66
 	optIPXE         = 175 // iPXE's own encapsulated options
 	subNoProxy      = 176 // of 175: do not wait for proxyDHCP offers
+	optMagic        = 208
 	optConfigFile   = 209
 	optPathPrefix   = 210
+	optRebootTime   = 211
 	maxOptionLength = 255
 )
 
@@ -126,6 +128,7 @@ func (s *Snapshot) optionsFor(sn *subnet, n *spec.Node) []option {
 // reply collects the options that go into one answer.
 type reply struct {
 	params string
+	all    []option // that the layers set, whether the client asks for them or not
 	opts   []Option
 }
 

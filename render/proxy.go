@@ -43,8 +43,8 @@ func (s *Snapshot) answerProxy(f *fact.Facts, c *Choice, sn *subnet) Answer {
 		return Answer{Ignore: f.Message.String() + ": not for a boot server"}
 	}
 	m := s.whom(c, sn)
-	r := reply{params: f.Params}
-	for _, o := range s.networkOptions(sn, &m) {
+	r := reply{params: f.Params, all: s.networkOptions(sn, &m)}
+	for _, o := range r.all {
 		if proxyOption(o.Code) && (o.always || r.wants(o.Code)) {
 			r.opts = append(r.opts, o.Option)
 		}
@@ -66,7 +66,7 @@ func proxyOption(code uint8) bool {
 	case code >= 128 && code <= 135: // PXE 2.1 table 2-1: loaders' own
 		return true
 	}
-	return code >= 208 && code <= 211 // RFC 5071
+	return code >= optMagic && code <= optRebootTime
 }
 
 // proxyLoad makes the reply to firmware one that it takes from a proxy.

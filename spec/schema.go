@@ -224,7 +224,7 @@ func settings(b *Block) *Block {
 		&Block{Type: "option", Labels: []string{"NAME"}, Doc: "A DHCP option: a known name, or an own one with code and type.", Attrs: []Attr{
 			{Name: "value", Type: "any", Required: true, Class: "next-renew", Doc: "Its value; null removes what weaker layers set."},
 			{Name: "code", Type: "number", Class: "next-renew", Doc: "Number of an own option."},
-			{Name: "type", Type: "string", Class: "next-renew", Doc: "Type of an own option: ip, ip-list, uint8, uint16, uint32, text, hex, bool, fqdn."},
+			{Name: "type", Type: "string", Class: "next-renew", Doc: "Type of an own option: ip, ip-list, ip-pairs, uint8, uint16, uint32, int8, int16, int32, uint8-list, uint16-list, uint32-list, text, hex, bool, fqdn, fqdn-list, routes (10.1.0.0/16 via 10.0.0.1), suboptions (1 ip 10.0.0.1) or vendor-suboptions (ENTERPRISE 1 text x)."},
 			{Name: "force", Type: "bool", Default: "false", Class: "next-renew", Doc: "Send it even if the machine did not ask."},
 		}, Later: []string{"vendor", "when"}},
 	)

@@ -3,8 +3,8 @@
 package option
 
 import (
-	"encoding/binary"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"net/netip"
 	"strconv"
@@ -22,18 +22,26 @@ const (
 	Uint8     Type = "uint8"
 	Uint16    Type = "uint16"
 	Uint32    Type = "uint32"
+	Int8      Type = "int8"
+	Int16     Type = "int16"
 	Int32     Type = "int32"
+	Uint8s    Type = "uint8-list"
+	Uint16s   Type = "uint16-list"
+	Uint32s   Type = "uint32-list"
 	Text      Type = "text"
 	Hex       Type = "hex"
 	Bool      Type = "bool"
 	FQDN      Type = "fqdn"
-	FQDNList  Type = "fqdn-list" // RFC 3397 section 2
-	RouteList Type = "routes"    // RFC 3442: "10.1.0.0/16 via 10.0.0.1"
+	FQDNList  Type = "fqdn-list"         // RFC 3397 section 2
+	RouteList Type = "routes"            // RFC 3442: "10.1.0.0/16 via 10.0.0.1"
+	Subs      Type = "suboptions"        // "1 ip 10.0.0.1": code, type and values of one inside the option (RFC 2132 section 8.4)
+	VendorSub Type = "vendor-suboptions" // "3561 1 text acs": the same after an enterprise number (RFC 3925 section 4)
 )
 
 // OwnTypes are the types that an option without a known name may have.
 func OwnTypes() []string {
-	return []string{"ip", "ip-list", "uint8", "uint16", "uint32", "text", "hex", "bool", "fqdn"}
+	return []string{"ip", "ip-list", "ip-pairs", "uint8", "uint16", "uint32", "uint8-list", "uint16-list", "uint32-list", "int8", "int16", "int32",
+		"text", "hex", "bool", "fqdn", "fqdn-list", "routes", "suboptions", "vendor-suboptions"}
 }
 
 // Option is a known option.
@@ -85,7 +93,7 @@ func known() []Option {
 		{44, "netbios-name-server", IPList}, {45, "netbios-dd-server", IPList}, {46, "netbios-node-type", Uint8}, {47, "netbios-scope", Text},
 		{66, "tftp-server", Text}, {69, "smtp-server", IPList}, {70, "pop3-server", IPList}, {72, "www-server", IPList},
 		{100, "posix-timezone", Text}, {101, "tzdb-timezone", Text}, {108, "ipv6-only-preferred", Uint32}, {114, "captive-portal", Text},
-		{116, "auto-config", Uint8}, {119, "domain-search", FQDNList}, {121, "routes", RouteList}, {138, "capwap-controller", IPList},
+		{116, "auto-config", Uint8}, {119, "domain-search", FQDNList}, {121, "routes", RouteList}, {125, "vendor-identifying", VendorSub}, {138, "capwap-controller", IPList},
 		{150, "tftp-server-address", IPList}, {208, "pxelinux-magic", Hex}, {209, "pxelinux-config-file", Text},
 		{210, "pxelinux-path-prefix", Text}, {211, "pxelinux-reboot-time", Uint32}, {249, "ms-routes", RouteList}, {252, "wpad", Text},
 	}
@@ -106,10 +114,23 @@ func Owned(code int) string {
 	}[code]
 }
 
+// mostBytes is what an option may have: it is repeated if it is longer than 255 (RFC 3396), but it has to fit a packet.
+const mostBytes = 4 * 255
+
+var errTooLong = errors.New("it is longer than 1020 bytes")
+
+// list reports whether a type takes several values.
+func (t Type) list() bool {
+	switch t {
+	case IPList, IPPairs, FQDNList, RouteList, Uint8s, Uint16s, Uint32s, Subs, VendorSub:
+		return true
+	}
+	return false
+}
+
 // Encode turns the values of an option, as written, into its bytes. A type that is no list takes one value.
 func Encode(t Type, values []string) ([]byte, error) {
-	list := t == IPList || t == IPPairs || t == FQDNList || t == RouteList
-	if !list && len(values) != 1 {
+	if !t.list() && len(values) != 1 {
 		return nil, fmt.Errorf("it takes one value, not %d", len(values))
 	}
 	if len(values) == 0 {
@@ -118,6 +139,9 @@ func Encode(t Type, values []string) ([]byte, error) {
 	if t == IPPairs && len(values)%2 != 0 {
 		return nil, fmt.Errorf("addresses come in pairs: destination, router")
 	}
+	if t == VendorSub {
+		return encodeVendors(values)
+	}
 	var out []byte
 	for _, v := range values {
 		var err error
@@ -125,8 +149,8 @@ func Encode(t Type, values []string) ([]byte, error) {
 			return nil, err
 		}
 	}
-	if len(out) > 4*255 { // split by RFC 3396, but it has to fit a packet
-		return nil, fmt.Errorf("it is longer than 1020 bytes")
+	if len(out) > mostBytes {
+		return nil, errTooLong
 	}
 	return out, nil
 }
@@ -139,14 +163,8 @@ func encode(out []byte, t Type, v string) ([]byte, error) {
 			return nil, fmt.Errorf("%q is not an IPv4 address", v)
 		}
 		return append(out, a.AsSlice()...), nil
-	case Uint8, Uint16, Uint32:
+	case Uint8, Uint16, Uint32, Uint8s, Uint16s, Uint32s, Int8, Int16, Int32:
 		return encodeNumber(out, t, v)
-	case Int32:
-		n, err := strconv.ParseInt(v, 10, 32)
-		if err != nil {
-			return nil, fmt.Errorf("%q is not a whole number from -2147483648 to 2147483647", v)
-		}
-		return binary.BigEndian.AppendUint32(out, uint32(n)), nil
 	case Text:
 		if v == "" || strings.ContainsAny(v, "\x00\r\n") {
 			return nil, fmt.Errorf("the text is empty, or has a line break")
@@ -170,15 +188,21 @@ func encode(out []byte, t Type, v string) ([]byte, error) {
 		return encodeName(out, v)
 	case RouteList:
 		return encodeRoute(out, v)
+	case Subs:
+		return encodeSub(out, v)
 	}
 	return nil, fmt.Errorf("there is no type %q", t)
 }
 
 func encodeNumber(out []byte, t Type, v string) ([]byte, error) {
-	bits := map[Type]int{Uint8: 8, Uint16: 16, Uint32: 32}[t]
-	n, err := strconv.ParseUint(v, 10, bits)
-	if err != nil {
-		return nil, fmt.Errorf("%q is not a whole number from 0 to %d", v, uint64(1)<<bits-1)
+	bits := map[Type]int{Uint8: 8, Uint16: 16, Uint32: 32, Uint8s: 8, Uint16s: 16, Uint32s: 32, Int8: 8, Int16: 16, Int32: 32}[t]
+	low, high := int64(0), int64(1)<<bits-1
+	if t == Int8 || t == Int16 || t == Int32 {
+		low, high = -(int64(1) << (bits - 1)), int64(1)<<(bits-1)-1
+	}
+	n, err := strconv.ParseInt(v, 10, 64)
+	if err != nil || n < low || n > high {
+		return nil, fmt.Errorf("%q is not a whole number from %d to %d", v, low, high)
 	}
 	for shift := bits - 8; shift >= 0; shift -= 8 {
 		out = append(out, byte(n>>shift))

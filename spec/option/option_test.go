@@ -53,6 +53,24 @@ func TestEncode(t *testing.T) {
 		{RouteList, []string{"10.229.0.128/25 via 10.0.0.1"}, "190ae500800a000001"},
 		{RouteList, []string{"10.1.0.1/16 via 10.0.0.1"}, `"10.1.0.1/16 via 10.0.0.1" has bits of the host set; the network is 10.1.0.0/16`},
 		{RouteList, []string{"10.1.0.0/16"}, `"10.1.0.0/16" is not a route; write "10.1.0.0/16 via 10.0.0.1"`},
+		{Int8, []string{"-128"}, "80"},
+		{Int8, []string{"128"}, `"128" is not a whole number from -128 to 127`},
+		{Int16, []string{"-2"}, "fffe"},
+		{Uint8s, []string{"1", "2", "255"}, "0102ff"},
+		{Uint16s, []string{"1", "1500"}, "000105dc"},
+		{Uint32s, []string{"1"}, "00000001"},
+		{Uint16s, []string{"65536"}, `"65536" is not a whole number from 0 to 65535`},
+		{Subs, []string{"1 ip 10.0.0.1", "2 text two words", "3 ip-list 10.0.0.1 10.0.0.2"}, "01040a000001" + "020974776f20776f726473" + "03080a0000010a000002"},
+		{Subs, []string{"6 uint8 8", "10 hex 00:50:58:45", "71 uint16-list 0 1", "9 routes 10.0.0.0/8 via 10.0.0.1"}, "060108" + "0a0400505845" + "470400000001" + "0906080a0a000001"},
+		{Subs, []string{"1 ip"}, `"1 ip" is no suboption; write code, type and value, as "1 ip 10.0.0.1"`},
+		{Subs, []string{"255 uint8 1"}, `"255 uint8 1" has no suboption code; they go from 1 to 254`},
+		{Subs, []string{"1 suboptions 1"}, `"1 suboptions 1": a suboption cannot be of type "suboptions"`},
+		{Subs, []string{"1 uint8 300"}, `suboption 1: "300" is not a whole number from 0 to 255`},
+		{Subs, []string{"1 text " + strings.Repeat("x", 256)}, "suboption 1: it is longer than 255 bytes"},
+		{VendorSub, []string{"3561 1 text acs", "9 5 uint8 7", "3561 2 bool true"}, "00000de9" + "08" + "0103616373" + "020101" + "00000009" + "03" + "050107"},
+		{VendorSub, []string{"acs 1 text x"}, `"acs 1 text x" does not begin with an enterprise number, as "3561 1 text acs" does`},
+		{VendorSub, []string{"1 1 text " + strings.Repeat("x", 200), "1 2 text " + strings.Repeat("x", 200)}, "what there is for enterprise 1 is longer than 255 bytes"},
+		{VendorSub, nil, "the list is empty"},
 		{"record", []string{"x"}, `there is no type "record"`},
 	} {
 		got, err := Encode(c.t, c.in)
@@ -107,6 +125,8 @@ func FuzzEncode(f *testing.F) {
 	f.Add("fqdn", "a.b")
 	f.Add("routes", "10.0.0.0/8 via 10.0.0.1")
 	f.Add("hex", "00:ff")
+	f.Add("suboptions", "1 ip 10.0.0.1")
+	f.Add("vendor-suboptions", "3561 1 text acs")
 	f.Fuzz(func(t *testing.T, typ, value string) {
 		out, err := Encode(Type(typ), []string{value})
 		if err == nil && len(out) > len(value)+9 {

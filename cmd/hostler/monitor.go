@@ -154,7 +154,7 @@ func (s *server) countPools(snapshot *render.Snapshot, v *metrics.Sample) {
 		sn := &snapshot.Fleet().Subnets[i]
 		for j := range sn.Pools {
 			p := metrics.PoolState{Subnet: sn.Name, Pool: sn.Pools[j].Name, Kind: string(sn.Pools[j].Serves)}
-			for _, state := range []string{"total", string(fact.Bound), string(fact.Offered), "declined"} {
+			for _, state := range []string{"total", string(fact.Bound), string(fact.Offered), string(fact.Declined)} {
 				add(p, state, 0)
 			}
 			for _, r := range sn.Pools[j].Ranges {

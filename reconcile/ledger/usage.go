@@ -26,7 +26,7 @@ func (l *Leases) Each(f func(netip.Addr, fact.LeaseState)) {
 		for _, e := range all[:n] {
 			switch {
 			case e.rest > now:
-				f(e.addr, quarantined)
+				f(e.addr, fact.Declined)
 			case e.active(now):
 				f(e.addr, fact.Bound)
 			case e.promised(now):
@@ -37,9 +37,6 @@ func (l *Leases) Each(f func(netip.Addr, fact.LeaseState)) {
 		all = all[n:]
 	}
 }
-
-// quarantined is the state of an address that a machine declined.
-const quarantined fact.LeaseState = "declined"
 
 // OnCommit has f told of every batch of leases: how long the disk took, and what it said. Set it before the first lease.
 func (l *Leases) OnCommit(f func(took time.Duration, err error)) {

@@ -59,8 +59,8 @@ func TestPartsSurvive(t *testing.T) {
 		t.Errorf("%d older ones are held", len(older))
 	}
 	// A file of a store is replaced: the record is written from the one that was read.
-	writeFile(t, g.files+"/vmlinuz", "another kernel")
 	g.stop()
+	writeFile(t, g.files+"/vmlinuz", "another kernel")
 	if err := os.Rename(g.dir+".gone", g.dir); err != nil {
 		t.Fatal(err)
 	}

@@ -144,11 +144,10 @@ func (l *load) fetch() error {
 
 // cable is two namespaces, and a link between them: servers have 10.3.0.1, clients 10.3.0.2.
 type cable struct {
-	t        testing.TB
-	near     string // process ids
-	far      string
-	dir      string
-	contents []byte
+	t    testing.TB
+	near string // process ids
+	far  string
+	dir  string
 }
 
 func newCable(t testing.TB) *cable {
@@ -251,14 +250,19 @@ func (c *cable) with(b testing.TB, s contender, f func()) {
 	f()
 }
 
-// fetch runs the clients.
+// fetch runs the clients at the other end.
 func (c *cable) fetch(l load) error {
 	l.Server = netip.MustParseAddrPort("10.3.0.1:69")
+	return l.run(c.far)
+}
+
+// run runs the clients in the network namespace of a process.
+func (l *load) run(pid string) error {
 	text, err := json.Marshal(l)
 	if err != nil {
 		return err
 	}
-	cmd := inside(c.far, os.Args[0])
+	cmd := inside(pid, os.Args[0])
 	cmd.Env = append(os.Environ(), roleFetch+"="+string(text))
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("%w: %s", err, strings.TrimSpace(string(out)))

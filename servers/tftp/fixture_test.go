@@ -27,6 +27,12 @@ var machine = struct {
 	addr netip.Addr
 }{fact.MAC{0x52, 0x54, 0, 0, 0, 1}, "c0001", netip.MustParseAddr("127.0.0.1")}
 
+// other is a second one, which never asks.
+var other = struct {
+	mac  fact.MAC
+	name fact.NodeName
+}{fact.MAC{0x52, 0x54, 0, 0, 0, 2}, "c0002"}
+
 // files are what the loaders of the fleet consist of, by the names that machines know.
 var files = map[string][]byte{
 	"small.efi": pattern(100),
@@ -59,6 +65,8 @@ func snapshotOf(files map[string][]byte) (*render.Snapshot, error) {
 		Profiles: []spec.Profile{{Subnet: "lab", Image: "rocky9", Settings: spec.Settings{Boot: spec.BootNet}}},
 		Nodes: []spec.Node{{Name: machine.name, Address: "node.c0001", Interfaces: []spec.Interface{
 			{Name: "boot", MAC: machine.mac, Subnet: "lab", Addr: machine.addr, Boot: true},
+		}}, {Name: other.name, Address: "node.c0002", Interfaces: []spec.Interface{
+			{Name: "boot", MAC: other.mac, Subnet: "lab", Addr: netip.MustParseAddr("127.0.0.77"), Boot: true},
 		}}},
 	}
 	artifacts := render.Artifacts{"path:vmlinuz": {Digest: digest([]byte("kernel")), Size: 6}}

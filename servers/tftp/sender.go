@@ -11,11 +11,14 @@ type pace struct {
 	first   time.Duration // until the first packet is sent again, before any round trip was measured
 	least   time.Duration // the same, however short the round trips are
 	most    time.Duration // the same, however often it was in vain
-	silence time.Duration // after which a machine that gets no further is given up
+	vanish  time.Duration // after which a machine that never answered is given up
+	silence time.Duration // after which one that gets no further is
 }
 
+// newPace doubles its pauses up to 8 seconds, for a timeout of 1: atftp ignores a block that comes again, and says what it has only when it has
+// heard nothing for 5.
 func newPace(timeout time.Duration) pace {
-	return pace{first: timeout, least: timeout / 10, most: 2 * timeout, silence: 10 * timeout}
+	return pace{first: timeout, least: timeout / 10, most: 8 * timeout, vanish: 10 * timeout, silence: 30 * timeout}
 }
 
 // slowest is the average rate, in bytes a second, that a machine must keep after the first minute: one that reads slower does
@@ -175,15 +178,18 @@ func (s *sender) push(now time.Time) {
 
 // tick is told what time it is, often.
 func (s *sender) tick(now time.Time) {
-	if s.done || now.Before(s.due) {
+	if s.done {
 		return
 	}
 	if s.src.reading && s.sent == s.acked && len(s.oack) == 0 { // it is us who are slow
-		s.heard, s.due = now, now.Add(s.wait())
+		s.heard = now
 		return
 	}
 	if now.Sub(s.heard) >= s.patience() {
 		s.end(errSilent)
+		return
+	}
+	if now.Before(s.due) {
 		return
 	}
 	s.inVain++
@@ -207,20 +213,24 @@ func (s *sender) overdue(now time.Time) {
 
 // patience is longer for a machine that asked for long pauses, within reason.
 func (s *sender) patience() time.Duration {
-	return max(s.silence, min(5*s.timeout, 6*s.silence))
+	if s.met {
+		return s.silence
+	}
+	return max(s.vanish, min(3*s.timeout, s.silence))
 }
 
-// wait is how long to wait for an acknowledgement before sending again. RFC 2349 lets the machine choose; otherwise it
-// is what RFC 6298 does for TCP, bounded more narrowly.
+// wait is how long to wait for an acknowledgement before sending again: what RFC 6298 does for TCP, bounded more narrowly. A machine that
+// asked for a timeout (RFC 2349) is not waited for longer than that, and exactly as long while nothing was measured. Curl and
+// U-Boot always ask for 5 seconds; on a link where something is lost now and then, to keep to that each time would take minutes.
 func (s *sender) wait() time.Duration {
+	w, most := s.first, s.most
 	if s.timeout > 0 {
-		return s.timeout
+		w, most = s.timeout, s.timeout
 	}
-	w := s.first
 	if s.rtt.known {
 		w = max(s.rtt.smooth+4*s.rtt.spread, s.least)
 	}
-	return min(w<<min(s.inVain, 8), s.most)
+	return min(w<<min(s.inVain, 8), most)
 }
 
 func (s *sender) end(err error) {
@@ -237,9 +247,10 @@ func (s *sender) bytes() int64 {
 	return s.furthest * int64(s.blksize)
 }
 
-// lastMissing reports whether only the acknowledgement of the last block did not come. Some ROMs never send it.
+// lastMissing reports whether only the last acknowledgement did not come: some ROMs never send it, and it can be lost after the machine
+// has got everything and closed its port.
 func (s *sender) lastMissing() bool {
-	return s.met && s.last > 0 && s.acked == s.last-1
+	return s.met && s.last > 0 && s.furthest == s.last && s.acked >= s.last-int64(s.window)
 }
 
 // rtt estimates the time of a round trip, as RFC 6298 does. Of packets in flight one is timed.

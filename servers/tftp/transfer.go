@@ -207,7 +207,7 @@ func (l *loop) judge(t *transfer, err error) {
 	case s != nil && t.req.size && !s.met && (byClient || err == errAskedAgain || err == errSilent && l.limits.askedAgain(t.peer, t.req.name)):
 		// RFC 2349 lets a client learn the size and stop; EDK2 sends error 8, other firmware error 0 or nothing at all.
 		e.Result = fact.Probe
-	case (err == errSilent || err == errAskedAgain) && s != nil && s.lastMissing():
+	case (err == errSilent || err == errAskedAgain || err == errStopping) && s != nil && s.lastMissing():
 		e.Result, e.Detail = fact.OK, "the last block was not acknowledged"
 	case byClient:
 		e.Result, e.Detail = fact.Failed, "the machine gave up: "+err.Error()

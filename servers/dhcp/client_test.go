@@ -2,6 +2,8 @@ package dhcp
 
 import (
 	"bufio"
+	"io"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -94,6 +96,16 @@ func TestSecondServer(t *testing.T) {
 func TestAfterDnsmasq(t *testing.T) {
 	seg := newSegment(t, "10.77.0.1/24")
 	cmd := seg.localCommand(t, append(dnsmasqArgs(t, seg.server), "--log-facility=-")...)
+	startDnsmasq(t, cmd)
+	want := "dhcp: listening on " + seg.server + ": udp port 67 is in use: another DHCP server or another hostler is running"
+	if _, err := Listen((&served{recorder: newRecorder()}).config(t, seg.server)); err == nil || err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
+	}
+}
+
+// startDnsmasq starts dnsmasq, which logs to stderr, and waits until its sockets are open. It ends with the test.
+func startDnsmasq(t *testing.T, cmd *exec.Cmd) {
+	t.Helper()
 	stderr, err := cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -101,7 +113,7 @@ func TestAfterDnsmasq(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = cmd.Process.Kill(); _ = cmd.Wait() }()
+	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
 	var said strings.Builder
 	for lines := bufio.NewScanner(stderr); !strings.Contains(said.String(), "sockets bound"); {
 		if !lines.Scan() {
@@ -109,10 +121,7 @@ func TestAfterDnsmasq(t *testing.T) {
 		}
 		said.WriteString(lines.Text())
 	}
-	want := "dhcp: listening on " + seg.server + ": udp port 67 is in use: another DHCP server or another hostler is running"
-	if _, err := Listen((&served{recorder: newRecorder()}).config(t, seg.server)); err == nil || err.Error() != want {
-		t.Errorf("got %v, want %s", err, want)
-	}
+	go func() { _, _ = io.Copy(io.Discard, stderr) }() // until Wait closes it
 }
 
 func dnsmasqArgs(t *testing.T, ifname string) []string {

@@ -26,7 +26,7 @@ func (s *served) noticed(t *testing.T, kind render.NoticeKind, subject string) s
 			}
 		}
 	}
-	t.Fatalf("no notice of %s %s: %+v\nlog:\n%s", kind, subject, s.State().Notices, s.log.String())
+	t.Fatalf("no notice of %s %s: %+v", kind, subject, s.State().Notices)
 	return ""
 }
 
@@ -97,11 +97,8 @@ func TestForeignServer(t *testing.T) {
 			seg.ip("addr", "add", "10.77.0.66/24", "dev", "m1")
 			seg.ip("link", "set", "m1", "up")
 			cmd := seg.command(t, "dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--port=0", "--interface=m1", "--bind-interfaces", "--user=root",
-				"--dhcp-range=10.77.0.150,10.77.0.160", "--dhcp-broadcast", "--dhcp-authoritative", "--no-ping", "--dhcp-leasefile="+filepath.Join(t.TempDir(), "leases"), "--pid-file")
-			if err := cmd.Start(); err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+				"--dhcp-range=10.77.0.150,10.77.0.160", "--dhcp-broadcast", "--dhcp-authoritative", "--no-ping", "--dhcp-leasefile="+filepath.Join(t.TempDir(), "leases"), "--pid-file", "--log-facility=-")
+			startDnsmasq(t, cmd)
 			hook := script(t, "hook", "#!/bin/sh\nexit 0\n")
 			// Its REQUEST selects one of the two servers: the other one gets to know it, too.
 			if out, err := seg.command(t, "udhcpc", "-f", "-q", "-n", "-B", "-t", "5", "-T", "1", "-i", "m0", "-s", hook).CombinedOutput(); err != nil {

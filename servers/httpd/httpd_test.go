@@ -3,7 +3,6 @@ package httpd
 import (
 	"bufio"
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -638,43 +637,24 @@ func TestCurl(t *testing.T) {
 // TestInterfaces runs itself in a network namespace: bound to one link, the server answers there only.
 func TestInterfaces(t *testing.T) {
 	if os.Getenv("HOSTLER_TEST_NAMESPACE") == "" {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-		defer cancel()
-		cmd := exec.CommandContext(ctx, os.Args[0], "-test.run=^TestInterfaces$", "-test.v")
-		cmd.Env = append(os.Environ(), "HOSTLER_TEST_NAMESPACE=1")
-		cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL}
-		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Fatalf("in the namespace: %v\n%s", err, out)
-		}
+		again(t, "TestInterfaces")
 		return
 	}
-	far := exec.Command("sleep", "60")
-	far.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL}
-	if err := far.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		far.Process.Kill()
-		far.Wait()
-	})
-	pid := fmt.Sprint(far.Process.Pid)
-	run := func(args ...string) ([]byte, error) { return exec.Command(args[0], args[1:]...).CombinedOutput() }
-	for _, args := range []string{
+	pid := namespaceOf(t)
+	for _, line := range []string{
 		"ip link set lo up",
 		"ip link add srva type veth peer name clia netns " + pid, "ip link add srvb type veth peer name clib netns " + pid,
 		"ip link set srva up", "ip link set srvb up", "ip addr add 10.1.0.1/24 dev srva", "ip addr add 10.2.0.1/24 dev srvb",
 		"nsenter -t " + pid + " -n ip addr add 10.1.0.9/24 dev clia", "nsenter -t " + pid + " -n ip addr add 10.2.0.9/24 dev clib",
 		"nsenter -t " + pid + " -n ip link set clia up", "nsenter -t " + pid + " -n ip link set clib up",
 	} {
-		if out, err := run(strings.Fields(args)...); err != nil {
-			t.Fatalf("%s: %v: %s", args, err, out)
-		}
+		run(t, line)
 	}
 	start(t, func(c *Config) {
 		c.Addr, c.Interfaces = netip.MustParseAddrPort("0.0.0.0:8080"), []string{"srva"}
 	})
 	curl := func(server string) ([]byte, error) {
-		return run("nsenter", "-t", pid, "-n", "curl", "-sS", "--max-time", "2", "http://"+server+":8080/boot.ipxe")
+		return exec.Command("nsenter", "-t", pid, "-n", "curl", "-sS", "--max-time", "2", "http://"+server+":8080/boot.ipxe").CombinedOutput()
 	}
 	if out, err := curl("10.1.0.1"); err != nil || !strings.Contains(string(out), "chain --replace http://10.1.0.1:8080/apis/bss/boot/v1/bootscript?mac=${netX/mac}") {
 		t.Errorf("on the named interface: %v: %s", err, out)

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -155,4 +156,62 @@ func (l *lab) wrk(url string) float64 {
 	}
 	rate, _ := strconv.ParseFloat(string(m[1]), 64)
 	return rate
+}
+
+// nginx serves a directory beside hostler, tuned as its documentation says for files: sendfile, no access log, a worker for each processor.
+func (l *lab) nginx(root string) {
+	l.t.Helper()
+	config := filepath.Join(l.dir, "nginx.conf")
+	text := "user root; worker_processes auto; daemon off; pid " + l.dir + "/nginx.pid; error_log stderr;\n" +
+		"events { worker_connections 1024; }\n" +
+		"http { access_log off; sendfile on; tcp_nopush on; open_file_cache max=100; keepalive_requests 1000000;\n" +
+		"  server { listen 10.77.0.1:8081 reuseport; root " + root + "; } }\n"
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		l.t.Fatal(err)
+	}
+	cmd := exec.Command("ip", "netns", "exec", l.server, "nginx", "-c", config)
+	cmd.Stderr = os.Stderr
+	if err := cmd.Start(); err != nil {
+		l.t.Fatal(err)
+	}
+	l.t.Cleanup(func() {
+		cmd.Process.Signal(os.Interrupt) // its master ends the workers
+		cmd.Wait()
+	})
+}
+
+// BenchmarkFiles fetches a kernel of 32 MiB over and over, from hostler and from nginx in turn, with 1 and with 64 connections.
+func BenchmarkFiles(b *testing.B) {
+	for _, conns := range []string{"1", "64"} {
+		b.Run(conns, func(b *testing.B) {
+			l := newLab(b)
+			_, path := l.serveLarge("-config=" + l.config("http_per_client = 64"))
+			l.nginx(filepath.Join(l.dir, "files"))
+			var ours, theirs []float64
+			for b.Loop() {
+				ours = append(ours, l.wrkBytes(conns, "http://10.77.0.1:8080"+path))
+				theirs = append(theirs, l.wrkBytes(conns, "http://10.77.0.1:8081/vmlinuz"))
+			}
+			b.ReportMetric(median(ours), "MB/s")
+			b.ReportMetric(median(theirs), "nginx-MB/s")
+		})
+	}
+}
+
+func median(v []float64) float64 {
+	v = slices.Sorted(slices.Values(v))
+	return v[len(v)/2]
+}
+
+var wrkTransfer = regexp.MustCompile(`Transfer/sec: +([0-9.]+)([KMG])B`)
+
+// wrkBytes is how many megabytes came in a second.
+func (l *lab) wrkBytes(conns, url string) float64 {
+	out, err := exec.Command("ip", "netns", "exec", l.machine, "wrk", "-t1", "-c"+conns, "-d5s", url).CombinedOutput()
+	m := wrkTransfer.FindSubmatch(out)
+	if err != nil || m == nil || strings.Contains(string(out), "Non-2xx") {
+		l.t.Fatalf("wrk: %v\n%s", err, out)
+	}
+	n, _ := strconv.ParseFloat(string(m[1]), 64)
+	return n * map[string]float64{"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}[string(m[2])] / 1e6
 }

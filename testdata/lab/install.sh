@@ -2,17 +2,19 @@
 # Installs what the lab and the tests need from Debian, and prepares the guest that the lab's machines boot: Debian's
 # cloud kernel, and an initrd of busybox and the init script beside this file. For the tests, also the guest for 64-bit ARM, and the
 # loaders that are not part of hostler, and a clean Debian to install the package in. Does nothing when all is there.
-# usage: install.sh demo|test
+# For the benchmarks, also the programs that hostler is measured beside.
+# usage: install.sh demo|test|bench
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 export DEBIAN_FRONTEND=noninteractive LC_ALL=C
 umask 022 # machines read the guest through a server that may run as another user
 
 packages=(qemu-system-x86 ipxe-qemu ovmf busybox-static cpio xz-utils iproute2 git)
-if [ "${1:?demo or test}" = test ]; then
+if [ "${1:?demo, test or bench}" != demo ]; then
 	packages+=(gcc libc6-dev pxelinux syslinux-common dnsmasq-base isc-dhcp-client udhcpc tftp-hpa atftp nftables libwrap0 curl openssh-server systemd
 		qemu-system-arm qemu-efi-aarch64 tshark debootstrap systemd-container buildah libcap2-bin)
 fi
+[ "$1" != bench ] || packages+=(wrk nginx-light)
 
 sudo=()
 [ "$(id -u)" = 0 ] || sudo=(sudo -E)

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"hostler/render/fact"
+	"hostler/servers/capture"
+	"hostler/servers/metrics"
 )
 
 // BenchmarkScript asks for boot scripts through the loopback interface, on kept connections.
@@ -69,9 +71,16 @@ func (d discard) Header() http.Header         { return d.h }
 func (d discard) Write(p []byte) (int, error) { return len(p), nil }
 func (d discard) WriteHeader(int)             {}
 
-// BenchmarkScriptHandler leaves net/http and the client out: the cost of an answer itself.
+// BenchmarkScriptHandler leaves net/http and the client out: the cost of an answer itself, and of an answer that is counted and whose
+// packets are kept.
 func BenchmarkScriptHandler(b *testing.B) {
-	srv := start(b, func(c *Config) { c.Event = func(fact.Event) {} })
+	b.Run("alone", func(b *testing.B) { benchmarkHandler(b, func(fact.Event) {}, nil) })
+	counts := metrics.New(func() metrics.Sample { return metrics.Sample{} })
+	b.Run("watched", func(b *testing.B) { benchmarkHandler(b, counts.Event, capture.New().Add) })
+}
+
+func benchmarkHandler(b *testing.B, event func(fact.Event), packet func(fact.Packet)) {
+	srv := start(b, func(c *Config) { c.Event, c.Packet = event, packet })
 	ctx := context.WithValue(context.Background(), clientKey{}, srv.newClient(netip.AddrPortFrom(c0001, 1024), netip.MustParseAddrPort("127.0.0.1:8080"), false))
 	r, err := http.NewRequestWithContext(ctx, "GET", "/boot/v1/bootscript?mac=52:54:00:00:00:01", nil)
 	if err != nil {

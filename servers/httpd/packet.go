@@ -34,7 +34,7 @@ func (x *exchange) packets(end time.Time) {
 }
 
 func appendRequest(b []byte, r *http.Request) []byte {
-	b = append(append(b, r.Method...), ' ')
+	b = append(append(b, cutText(r.Method)...), ' ')
 	b = append(appendMasked(b, cutText(r.RequestURI)), ' ')
 	b = append(append(b, r.Proto...), "\r\nHost: "...)
 	b = append(append(b, cutText(r.Host)...), "\r\n"...)
@@ -48,18 +48,21 @@ func appendRequest(b []byte, r *http.Request) []byte {
 
 func cutText(s string) string { return s[:min(len(s), mostHead/4)] }
 
-// appendMasked leaves the secret of a boot out: boot=BOOTID.TOKEN.
+// appendMasked leaves the secrets of boots out: boot=BOOTID.TOKEN, wherever it stands.
 func appendMasked(b []byte, uri string) []byte {
-	i := strings.Index(uri, "boot=")
-	if i < 0 {
-		return append(b, uri...)
+	for {
+		i := strings.Index(uri, "boot=")
+		if i < 0 {
+			return append(b, uri...)
+		}
+		b = append(append(b, uri[:i]...), "boot=<boot>"...)
+		uri = uri[i+len("boot="):]
+		if j := strings.IndexByte(uri, '&'); j >= 0 {
+			uri = uri[j:]
+		} else {
+			uri = ""
+		}
 	}
-	end := len(uri)
-	if j := strings.IndexByte(uri[i:], '&'); j >= 0 {
-		end = i + j
-	}
-	b = append(append(b, uri[:i]...), "boot=<boot>"...)
-	return append(b, uri[end:]...)
 }
 
 func appendAnswer(b []byte, w *response) []byte {

@@ -1,0 +1,30 @@
+package httpd
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+)
+
+func TestAppendMasked(t *testing.T) {
+	for uri, want := range map[string]string{
+		"/boot.ipxe":                      "/boot.ipxe",
+		"/config/a?boot=ID.SECRET":        "/config/a?boot=<boot>",
+		"/config/a?boot=ID.SECRET&x=1":    "/config/a?boot=<boot>&x=1",
+		"/a?x=boot=1&boot=ID.SECRET&y=2":  "/a?x=boot=<boot>&boot=<boot>&y=2",
+		"/boot/v1/bootscript?mac=1&boot=": "/boot/v1/bootscript?mac=1&boot=<boot>",
+	} {
+		if got := string(appendMasked(nil, uri)); got != want {
+			t.Errorf("%s: got %s, want %s", uri, got, want)
+		}
+	}
+}
+
+// TestHeadIsBounded: a machine chooses how much it says, and how much of it is repeated is ours to choose.
+func TestHeadIsBounded(t *testing.T) {
+	long := strings.Repeat("x", 1<<14)
+	r := &http.Request{Method: "GET", Proto: "HTTP/1.1", RequestURI: "/" + long, Host: long, Header: http.Header{"User-Agent": {long}, "Range": {long}}}
+	if n := len(appendRequest(nil, r)); n > 2*mostHead {
+		t.Errorf("%d bytes", n)
+	}
+}

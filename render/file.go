@@ -109,6 +109,9 @@ func (s *Snapshot) File(name string, mac fact.MAC) (File, bool) {
 	if f, ok := s.grub(name, mac); ok {
 		return f, true
 	}
+	if f, ok := s.autoexec(name, mac); ok {
+		return f, true
+	}
 	return s.rpi(name, mac)
 }
 

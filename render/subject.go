@@ -113,6 +113,9 @@ func (s *Snapshot) loaderLeaves(l *spec.Loader) leaves {
 	var ls leaves
 	layer := "loader." + l.Name
 	ls.add("kind", string(l.Kind), layer, &l.Place)
+	if l.Autoexec {
+		ls.add("embedded_script", "false", layer, &l.Place)
+	}
 	ls.add("transport", string(l.Transport), layer, &l.Place)
 	ls.add("client_arch", list(l.ClientArch), layer, &l.Place)
 	if l.Builtin {

@@ -153,6 +153,7 @@ type Loader struct {
 	File       FileRef
 	Extra      []NamedFile // served beside it by TFTP: ldlinux.c32, grubx64.efi, ...
 	Transport  Transport   // how it fetches kernels and initrds
+	Autoexec   bool        // an iPXE without a script of its own, which is given autoexec.ipxe
 	Builtin    bool        // not written in the spec
 	Place      Place
 }

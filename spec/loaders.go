@@ -98,6 +98,9 @@ func (in *instance) loaderKind(b *body, l *Loader) {
 	if t, ok := in.choice(b, "transport", string(TransportTFTP), string(TransportHTTP)); ok {
 		l.Transport = Transport(t)
 	}
+	if embedded, ok := in.flag(b, "embedded_script"); ok && l.File.Builtin == "" {
+		l.Autoexec = !embedded
+	}
 	if l.Kind == LoaderRPi {
 		l.Transport = TransportTFTP // a Raspberry Pi boots by HTTP from the internet only
 	}

@@ -76,6 +76,7 @@ func loaderBlock() *Block {
 		{Name: "file", Type: "string", Class: "next-boot", Doc: "A built-in loader: undionly.kpxe, ipxe.efi or snp.efi."},
 		{Name: "kind", Type: "string", Default: "by the name of its file", Class: "next-boot", Doc: "ipxe, pxelinux, grub (also a shim that loads it), or rpi, the firmware of a Raspberry Pi: whose configuration it reads."},
 		{Name: "transport", Type: "string", Default: `"tftp" for grub, rpi and pxelinux.0, else "http"`, Class: "next-boot", Doc: "How it fetches kernels and initrds: tftp or http."},
+		{Name: "embedded_script", Type: "bool", Default: "true", Class: "next-boot", Doc: "False for an iPXE that was built without a script, which is then given autoexec.ipxe."},
 	}, fileAttrs()...), Blocks: []*Block{
 		{Type: "file", Labels: []string{"NAME"}, Doc: "A file served beside the loader, such as ldlinux.c32, or the grubx64.efi that a shim asks for.", Attrs: fileAttrs()},
 	}, Later: []string{"secure_boot"}}

@@ -14,6 +14,10 @@ import (
 // file sends an image or loader file. Its digest is its identity, hence its ETag, and it never changes; the name is there
 // for firmware that looks at the end of a URL, and is not looked at here.
 func (x *exchange) file(digest, name string) {
+	if name == "autoexec.ipxe" { // iPXE asks for it beside the loader; the loader itself is no answer
+		x.autoexec(name)
+		return
+	}
 	d := fact.Digest(digest)
 	f, ok := render.File{}, false
 	if isDigest(digest) && name != "" {

@@ -117,6 +117,14 @@ type memory struct{ *bytes.Reader }
 
 func (memory) Close() error { return nil }
 
+// iPXE looks for autoexec.ipxe beside the loader, and would take the loader itself for a script.
+func TestAutoexecIsNotTheLoader(t *testing.T) {
+	srv := start(t, nil)
+	if status, _ := srv.get(t, "/files/"+string(digest(contents["initrd-2"]))+"/autoexec.ipxe"); status != 404 {
+		t.Errorf("autoexec.ipxe: %d", status)
+	}
+}
+
 func TestBadFiles(t *testing.T) {
 	path := "/files/" + string(digest(contents["initrd-2"])) + "/initrd"
 	for name, open := range map[string]blobsFunc{

@@ -1,6 +1,8 @@
 package httpd
 
 import (
+	"net/http"
+
 	"hostler/render"
 	"hostler/render/fact"
 	"hostler/servers/late"
@@ -34,6 +36,19 @@ func (x *exchange) bootIPXE() {
 	}
 	_, retry, _ := parseQuery(x.r.URL.RawQuery)
 	x.script(render.Query{MAC: x.event.MAC}, retry)
+}
+
+// autoexec sends a machine whose iPXE has no script of its own to its script.
+func (x *exchange) autoexec(name string) {
+	snap, rev := x.Current()
+	if snap != nil && x.known {
+		if f, ok := snap.File(name, x.event.MAC); ok {
+			x.event.Stage, x.event.File, x.event.Revision = f.Stage, name, rev
+			x.text(late.Fill(f.Text, x.values))
+			return
+		}
+	}
+	x.refuse(http.StatusNotFound, "there is no such file", "its loader has a script of its own, or is not known")
 }
 
 // script sends the script for a machine, filled in.

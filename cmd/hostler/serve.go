@@ -110,6 +110,12 @@ func (o *serveOptions) override(env *environment, c *serverconf.Config, args []s
 	if o.poll != 0 {
 		c.Source.Poll = o.poll
 	}
+	for _, name := range o.interfaces { // whoever types a name means one that is there
+		if err := missingInterface(name); err != nil {
+			env.fail("serving: interface %q: %v", name, err)
+			return false
+		}
+	}
 	if len(o.interfaces) > 0 {
 		c.Interfaces = o.interfaces
 	}

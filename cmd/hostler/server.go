@@ -66,7 +66,7 @@ func newServer(c serverconf.Config, log *slog.Logger) (s *server, err error) {
 			s.close()
 		}
 	}()
-	if err := checkInterfaces(c.Interfaces); err != nil {
+	if err := checkInterfaces(c.Interfaces, log); err != nil {
 		return s, err
 	}
 	if err := s.openState(); err != nil {
@@ -92,7 +92,7 @@ func (s *server) close() {
 	}
 }
 
-func checkInterfaces(names []string) error {
+func checkInterfaces(names []string, log *slog.Logger) error {
 	if len(names) == 0 {
 		return fmt.Errorf("serving: no interface named: give -interface=NAME, or an interface block in the server configuration")
 	}
@@ -100,18 +100,25 @@ func checkInterfaces(names []string) error {
 		if slices.Contains(names[:i], name) {
 			return fmt.Errorf("serving: interface %q: named twice", name)
 		}
-		if _, err := net.InterfaceByName(name); err == nil {
-			continue
+		if err := missingInterface(name); err != nil { // a VLAN or a bridge may be made after this server is started
+			log.Warn("waiting for an interface", "interface", name, "err", err)
 		}
-		var have []string
-		if all, err := net.Interfaces(); err == nil {
-			for _, i := range all {
-				have = append(have, i.Name)
-			}
-		}
-		return fmt.Errorf("serving: interface %q: there is no such interface; this host has %s", name, strings.Join(have, ", "))
 	}
 	return nil
+}
+
+// missingInterface says that there is no such interface, and which ones there are.
+func missingInterface(name string) error {
+	if _, err := net.InterfaceByName(name); err == nil {
+		return nil
+	}
+	var have []string
+	if all, err := net.Interfaces(); err == nil {
+		for _, i := range all {
+			have = append(have, i.Name)
+		}
+	}
+	return fmt.Errorf("there is no such interface; this host has %s", strings.Join(have, ", "))
 }
 
 func (s *server) openState() (err error) {

@@ -6,6 +6,8 @@ package device
 
 import (
 	"context"
+	"errors"
+	"hash/fnv"
 	"log/slog"
 	"net"
 	"syscall"
@@ -17,13 +19,26 @@ import (
 // lookAgain is how often a socket's interface is compared with the one that has the name now.
 const lookAgain = time.Second
 
-// Bind makes a socket hear what comes in by the named interface, and nothing else, whatever address packets name.
+// Bind makes a socket hear what comes in by the named interface, and nothing else, whatever address packets name. Without such an
+// interface it hears nothing until Follow sees one.
 func Bind(c syscall.RawConn, name string) error {
 	var err error
-	if e := c.Control(func(fd uintptr) { err = unix.BindToDevice(int(fd), name) }); e != nil {
+	if e := c.Control(func(fd uintptr) {
+		if err = unix.BindToDevice(int(fd), name); errors.Is(err, unix.ENODEV) {
+			err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_BINDTOIFINDEX, absent(name))
+		}
+	}); e != nil {
 		return e
 	}
 	return err
+}
+
+// absent is the index of no interface, another one for each name: the kernel lets sockets share a port if they are bound to
+// different interfaces, and does not ask whether there are such. It counts real ones from 1.
+func absent(name string) int {
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(name)) // never fails
+	return int(h.Sum32()>>2 | 1<<30)
 }
 
 // Follow binds the socket again whenever another interface has got the name, until ctx ends or the socket is closed. Binding
@@ -55,7 +70,11 @@ func Follow(ctx context.Context, name string, sock syscall.Conn, log *slog.Logge
 			log.Error("the interface was replaced, and its socket cannot follow: restart the server", "interface", name, "err", err)
 			continue
 		}
-		log.Info("the interface was replaced, listening on the new one", "interface", name)
+		if bound == absent(name) {
+			log.Info("the interface has appeared, listening on it", "interface", name)
+		} else {
+			log.Info("the interface was replaced, listening on the new one", "interface", name)
+		}
 	}
 }
 

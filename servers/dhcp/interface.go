@@ -155,12 +155,28 @@ func (a *attachment) state() InterfaceState {
 	}
 	s.BootServer = a.boot != nil
 	switch {
+	case a.link() != "":
+		s.Problem = a.link()
 	case len(s.Addresses) == 0:
 		s.Problem = "the interface has no IPv4 address"
 	case a.bootErr != nil:
 		s.Problem = "UEFI machines find no boot file: " + a.bootErr.Error()
 	}
 	return s
+}
+
+// link says what keeps frames from coming in; empty: nothing.
+func (a *attachment) link() string {
+	ifi, err := net.InterfaceByIndex(a.ifi.Index)
+	switch {
+	case err != nil:
+		return errNoInterface.Error()
+	case ifi.Flags&net.FlagUp == 0:
+		return "the interface is down"
+	case ifi.Flags&net.FlagRunning == 0:
+		return "the interface has no carrier"
+	}
+	return ""
 }
 
 // ingressOf reads the addresses of an interface, and of the host.

@@ -214,6 +214,9 @@ func FuzzFacts(f *testing.F) {
 			f.Add(unhex(f, file.Data))
 		}
 	}
+	for _, p := range firmwarePackets(f) {
+		f.Add(p.data)
+	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		(&Server{workers: make([]worker, 4)}).workerOf(b)
 		p, err := parse(b)

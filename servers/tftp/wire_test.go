@@ -107,6 +107,9 @@ func FuzzRequest(f *testing.F) {
 		}
 		f.Add(b)
 	}
+	for _, c := range firmwareRequests(f) {
+		f.Add(c.data)
+	}
 	srv := start(f, func(c *Config) {
 		c.Timeout, c.MaxPerClient, c.Event = 10*time.Millisecond, 1000, func(fact.Event) {}
 	})

@@ -124,7 +124,8 @@ func (s *Snapshot) boot(a *Answer, r *reply, f *fact.Facts, c *Choice, m *client
 		// (iPXE src/net/udp/dhcp.c, no-pxedhcp). There is none to wait for: the script, or the loader, is here.
 		r.force(optIPXE, []byte{subNoProxy, 1, 1})
 	}
-	if f.IPXE && !insteadOfScript(f, m, l) {
+	disk := a93.UEFI() && s.bootsDisk(m)
+	if f.IPXE && (disk || !insteadOfScript(f, m, l)) {
 		a.BootFile, a.Loader, a.SIAddr = scriptURL(s.base(f, m), f.MAC), "script", c.Server
 		if c.Proxy {
 			// iPXE takes an offer without an address for a proxy's only if it says PXEClient. With next-server and file in it,
@@ -132,6 +133,11 @@ func (s *Snapshot) boot(a *Answer, r *reply, f *fact.Facts, c *Choice, m *client
 			r.force(optVendorClass, []byte("PXEClient"))
 		}
 		r.putServer(c.Server)
+		return
+	}
+	if disk {
+		a.Loader = "disk"
+		r.nextBootEntry(a, f)
 		return
 	}
 	if l != nil {
@@ -182,6 +188,30 @@ func (s *Snapshot) load(a *Answer, r *reply, f *fact.Facts, l *spec.Loader) {
 			r.put(optPathPrefix, []byte("/"))
 		}
 	}
+}
+
+// DiskURLPath is a path at which there is nothing: UEFI HTTP boot goes on to its next boot entry when it is told so.
+const DiskURLPath = "/boot-from-disk"
+
+// localDisk is a PXE menu of one entry, whose type is 0, the local disk, with a prompt that does not wait (PXE 2.1 table 2-1,
+// sub-options 9 and 10; EDK2 PxeBcDxe, PxeBcDiscoverBootFile; dnsmasq's --pxe-service with type 0).
+const localDisk = "\x09\x07\x00\x00\x04disk\x0a\x05\x00disk\xff"
+
+// bootsDisk says whether the machine shall boot what is installed; a machine that is held waits in its loader.
+func (s *Snapshot) bootsDisk(m *client) bool {
+	return m.boot == spec.BootDisk && (m.node == nil || !m.node.Disabled && s.hold(m.node) == "")
+}
+
+// nextBootEntry makes UEFI firmware go on to its next boot entry, which is the disk's, at once. A loader could not: firmware stops at a
+// program that ends without an error, as the built-in loaders and GRUB do, and without any answer it asks for a minute.
+func (r *reply) nextBootEntry(a *Answer, f *fact.Facts) {
+	if arch(f).HTTPBoot() || strings.HasPrefix(f.VendorClass, "HTTPClient") {
+		a.BootFile = fact.NewLate(fact.LateBase, "") + DiskURLPath
+		r.force(optVendorClass, []byte("HTTPClient"))
+		return
+	}
+	r.force(optVendorClass, []byte("PXEClient"))
+	r.force(optVendor, []byte(localDisk))
 }
 
 // force adds an option or replaces it: the client's firmware would not boot with another value.

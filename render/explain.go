@@ -120,15 +120,16 @@ func (s *Snapshot) mayHave(n *spec.Node) []fact.Arch {
 func (s *Snapshot) explainBootfile(n *spec.Node) Explanation {
 	st := s.fleet.Effective(n)
 	e := Explanation{Path: "bootfile"}
-	if s.bootMode(n) == spec.BootOff {
-		e.Value = "(none: boot = off)"
+	mode := s.bootMode(n)
+	if mode == spec.BootOff || mode == spec.BootDisk && n.Firmware == "uefi" {
+		e.Value = "(none: boot = " + string(mode) + ")"
 		return e
 	}
 	var names []string
 	next := "then " + scriptURL(fact.LateBase, bootPort(n).MAC).String()
 	for _, a := range s.mayHave(n) {
 		l, _ := s.loader(a, st.Loader, n)
-		if l == nil || slices.Contains(names, l.FileName) {
+		if l == nil || slices.Contains(names, l.FileName) || mode == spec.BootDisk && a.UEFI() {
 			continue
 		}
 		names = append(names, l.FileName)

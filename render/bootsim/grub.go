@@ -164,7 +164,7 @@ func (g *grub) command(name string, args []string) bool {
 	case "sleep":
 		g.w.row("-", "GRUB sleep", "waits %s s", strings.Join(args, " "))
 	case "exit":
-		g.end("leaves the network: firmware goes on to its next boot entry")
+		g.end(nextEntry)
 	case "reboot":
 		g.end("GRUB reboots the machine")
 	case "true", "set", "serial", "terminal_input", "terminal_output", "insmod":

@@ -205,7 +205,7 @@ func (s *script) leave(name string) bool {
 	case "sanboot":
 		s.finish("boots from disk: iPXE hands over to drive 0x80")
 	case "exit":
-		s.finish("leaves the network: firmware goes on to its next boot entry")
+		s.finish(nextEntry)
 	case "reboot", "poweroff", "shell":
 		s.finish("the script ends with " + name)
 	case "imgfree", "imgstat", "imgtrust", "imgverify", "imgmem", "ifopen", "ifclose", "ifstat", "ifconf", "iflinkwait", "dhcp",

@@ -1,6 +1,7 @@
 package bootsim
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/binary"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"hostler/render"
 	"hostler/render/fact"
 	"hostler/spec"
 )
@@ -31,6 +33,9 @@ func (w *walker) firmware() string {
 	}
 	file := w.lease.BootFile
 	switch {
+	case w.bootsDisk():
+		w.row("-", "firmware", "%s", nextEntry)
+		return nextEntry
 	case file == "":
 		return "the DHCP reply names no boot file"
 	case strings.HasPrefix(file, "http://"):
@@ -75,6 +80,16 @@ func (w *walker) runLoader(file string) string {
 		w.userClass = "Tinkerbell" // which the embedded script sets
 	}
 	return w.runIPXE()
+}
+
+// nextEntry is how a boot from the disk ends for the network.
+const nextEntry = "leaves the network: firmware goes on to its next boot entry"
+
+// bootsDisk says whether the reply holds PXE's boot menu (sub-option 9 of option 43) with the local disk, type 0, as its first entry, or
+// sends UEFI HTTP boot to where nothing is.
+func (w *walker) bootsDisk() bool {
+	b, _ := w.option(43)
+	return bytes.HasPrefix(b, []byte{9, 7, 0, 0}) || strings.HasSuffix(w.lease.BootFile, render.DiskURLPath)
 }
 
 func (w *walker) romFacts() fact.Facts {

@@ -45,8 +45,17 @@ var machines = map[string]vm.Machine{
 	"bios1": {MAC: "52:54:00:77:00:01", Firmware: vm.BIOS},
 	"uefi1": {MAC: "52:54:00:77:00:02", Firmware: vm.UEFI},
 
-	"uefi-http": {MAC: "52:54:00:77:01:01", Firmware: vm.UEFIHTTP},
-	"arm64":     {MAC: "52:54:00:77:01:04", Firmware: vm.ARM64},
+	"uefi-http":     {MAC: "52:54:00:77:01:01", Firmware: vm.UEFIHTTP},
+	"undionly":      {MAC: "52:54:00:77:01:02", Firmware: vm.BIOS},
+	"pxelinux":      {MAC: "52:54:00:77:01:03", Firmware: vm.BIOS},
+	"disk-pxelinux": {MAC: "52:54:00:77:01:0b", Firmware: vm.BIOS},
+	"arm64":         {MAC: "52:54:00:77:01:04", Firmware: vm.ARM64},
+	"disk-bios":     {MAC: "52:54:00:77:01:05", Firmware: vm.BIOS},
+	"disk-uefi":     {MAC: "52:54:00:77:01:06", Firmware: vm.UEFI},
+	"grub-mac":      {MAC: "52:54:00:77:01:08", Firmware: vm.UEFI},
+	"grub-address":  {MAC: "52:54:00:77:01:09", Firmware: vm.UEFI},
+	"secure-boot":   {MAC: "52:54:00:77:01:0a", Firmware: vm.SecureBoot},
+	"disk-http":     {MAC: "52:54:00:77:01:07", Firmware: vm.UEFIHTTP},
 }
 
 // NewLab makes the network and the repository with the fleet, lab or firmware; nothing runs yet. The hostler program is the

@@ -40,7 +40,9 @@ func hardwareOf(f Firmware) (hardware, bool) {
 	h, ok := map[Firmware]hardware{
 		BIOS: {program: "qemu-system-x86_64", args: []string{"-m", "512"}},
 		UEFI: {
-			program: "qemu-system-x86_64", args: []string{"-machine", "q35", "-m", "1024"}, nic: noROM,
+			program: "qemu-system-x86_64", nic: noROM,
+			// The firmware would try IPv6 for a minute before it goes on to the disk.
+			args: []string{"-machine", "q35", "-m", "1024", "-fw_cfg", "name=opt/org.tianocore/IPv6PXESupport,string=n"},
 			code: ovmf + "OVMF_CODE_4M.fd", vars: ovmf + "OVMF_VARS_4M.fd",
 		},
 		UEFIHTTP: {
@@ -74,8 +76,8 @@ func (n *Network) command(m Machine, tap string) (program string, args []string,
 	args = append([]string{"-accel", "tcg", "-display", "none", "-serial", "stdio", "-monitor", "none", "-no-reboot",
 		"-netdev", "tap,id=n0,script=no,downscript=no,ifname=" + tap,
 		"-device", "virtio-net-pci,bootindex=1,netdev=n0,mac=" + m.MAC + h.nic}, h.args...)
-	if m.Disk != "" { // tried after the network; what is written to it is forgotten
-		args = append(args, "-drive", "if=none,id=d0,format=raw,snapshot=on,file="+m.Disk, "-device", "virtio-blk-pci,bootindex=2,drive=d0")
+	if m.Disk != "" { // tried after the network
+		args = append(args, "-drive", "if=none,id=d0,format=raw,readonly=on,file="+m.Disk, "-device", "virtio-blk-pci,bootindex=2,drive=d0")
 	}
 	if h.code != "" {
 		vars := filepath.Join(n.dir, tap+".vars")

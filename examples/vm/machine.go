@@ -15,7 +15,7 @@ import (
 type Machine struct {
 	MAC      string
 	Firmware Firmware
-	Disk     string // the image of a disk that it boots from when the network gives it nothing; none when empty
+	Disk     string // an image, or fat:FOLDER, of a disk that it boots from when the network gives it nothing; none when empty
 }
 
 // Guest is a machine that was switched on.

@@ -12,7 +12,7 @@ umask 022 # machines read the guest through a server that may run as another use
 packages=(qemu-system-x86 ipxe-qemu ovmf busybox-static cpio xz-utils iproute2 git)
 if [ "${1:?demo, test or bench}" != demo ]; then
 	packages+=(gcc libc6-dev pxelinux syslinux-common dnsmasq-base isc-dhcp-client udhcpc tftp-hpa atftp nftables libwrap0 curl openssh-server systemd
-		qemu-system-arm qemu-efi-aarch64 tshark debootstrap systemd-container buildah libcap2-bin)
+		qemu-system-arm qemu-efi-aarch64 libdevmapper1.02.1 tshark debootstrap systemd-container buildah libcap2-bin)
 fi
 [ "$1" != bench ] || packages+=(wrk nginx-light)
 
@@ -96,12 +96,21 @@ fi
 if [ "$1" = test ] && [ ! -e "$guest/loaders" ]; then
 	echo "preparing loaders in $guest"
 	refresh
-	fetch "$work/unpacked" shim-signed grub-efi-amd64-signed
+	fetch "$work/unpacked" shim-signed grub-efi-amd64-signed grub-efi-amd64-bin grub-common
 	mkdir "$work/loaders"
 	cp "$work/unpacked/usr/lib/shim/shimx64.efi.signed" "$work/loaders/shimx64.efi"
 	cp "$work/unpacked/usr/lib/grub/x86_64-efi-signed/grubnetx64.efi.signed" "$work/loaders/grubx64.efi" # the name that shim asks for
 	cp "$work/unpacked/usr/lib/grub/x86_64-efi-signed/grubx64.efi.signed" "$work/loaders/grub-disk.efi"
 	cp /usr/lib/PXELINUX/lpxelinux.0 /usr/lib/syslinux/modules/bios/ldlinux.c32 "$work/loaders/"
+	# Debian's signed GRUB looks for /grub/grub.cfg only. One that is made for a network looks for its MAC's configuration first, and one of
+	# an old or peculiar site for its address's.
+	grub() { # FILE [GRUB-MKIMAGE'S OPTIONS]
+		"$work/unpacked/usr/bin/grub-mkimage" -d "$work/unpacked/usr/lib/grub/x86_64-efi" -O x86_64-efi -p /grub -o "$work/loaders/$1" "${@:2}" \
+			efinet tftp http normal linux serial terminal echo configfile test true sleep reboot
+	}
+	grub grub.efi
+	echo "normal /grub/grub.cfg-0A4D0013" >"$work/grub-address.cfg" # 10.77.0.19
+	grub grub-address.efi -c "$work/grub-address.cfg"
 	place "$work/loaders" "$guest/loaders"
 fi
 if [ "$1" = test ] && [ ! -e "$guest/arm64" ]; then

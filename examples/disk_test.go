@@ -1,0 +1,83 @@
+package examples
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"hostler/examples/vm"
+)
+
+// Machines with boot = "disk": the network is first in their boot order, and after hostler's answer they boot from the disk.
+func TestFirmwareBootsDisk(t *testing.T) {
+	lab := runningFleet(t, "firmware")
+	for _, c := range []struct{ machine, disk, line string }{
+		{"disk-bios", biosDisk(t), "DISK BOOTED"},
+		{"disk-pxelinux", biosDisk(t), "DISK BOOTED"},
+		{"disk-uefi", uefiDisk(t), "DISK BOOTED"},
+		// This firmware's next entry is HTTP boot over IPv6, at which it tries for two minutes before it goes on to the disk.
+		{"disk-http", uefiDisk(t), "Start HTTP Boot over IPv6"},
+	} {
+		t.Run(c.machine, func(t *testing.T) {
+			t.Parallel()
+			ctx := oneBoot(t)
+			m := machines[c.machine]
+			m.Disk = c.disk
+			g, err := lab.Network.Boot(ctx, m)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := g.Line(ctx, c.line); err != nil {
+				t.Fatal(err)
+			}
+			newestBoot(t, lab, c.machine) // or it would not have asked
+		})
+	}
+}
+
+// biosDisk is a disk whose boot sector says so, on the serial port, and restarts the machine.
+func biosDisk(t *testing.T) string {
+	t.Helper()
+	const program = "\xfa\x31\xc0\x8e\xd8" + // cli; xor ax, ax; mov ds, ax
+		"\xbe\x1a\x7c" + // mov si, text
+		"\xac\x84\xc0\x74\x08" + // next: lodsb; test al, al; jz end
+		"\xb4\x01\x31\xd2\xcd\x14" + // mov ah, 1; xor dx, dx; int 14h: sends al by the first serial port
+		"\xeb\xf3" + // jmp next
+		"\xb0\xfe\xe6\x64\xf4" + // end: mov al, 0feh; out 64h, al; hlt: the keyboard controller restarts the machine
+		"\r\nDISK BOOTED\r\n"
+	sector := make([]byte, 1<<20)
+	copy(sector, program)
+	copy(sector[510:], "\x55\xaa")
+	file := filepath.Join(t.TempDir(), "disk")
+	if err := os.WriteFile(file, sector, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+// uefiDisk is a disk with GRUB as the program that firmware starts when it knows nothing else of the disk.
+func uefiDisk(t *testing.T) string {
+	t.Helper()
+	guest, err := vm.GuestFiles()
+	if err != nil {
+		t.Fatal(err)
+	}
+	grub, err := os.ReadFile(filepath.Join(guest, "loaders", "grub-disk.efi"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	for name, content := range map[string][]byte{
+		"EFI/BOOT/BOOTX64.EFI": grub,
+		"EFI/debian/grub.cfg":  []byte("serial --unit=0 --speed=115200\nterminal_output serial\necho DISK BOOTED\nhalt\n"),
+	} {
+		file := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, content, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return "fat:" + dir
+}

@@ -3,6 +3,7 @@ package dhcp
 import (
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -49,6 +50,9 @@ func FuzzExchange(f *testing.F) {
 			f.Add(a, b, false)
 		}
 		f.Add(a, a, true)
+	}
+	for pair := range slices.Chunk(firmwarePackets(f), 2) { // a DISCOVER and its REQUEST
+		f.Add(pair[0].data, pair[len(pair)-1].data, false)
 	}
 	leases := newLeases(f)
 	cfg := (&served{recorder: newRecorder(), leases: leases}).config(f, "nosuch0")

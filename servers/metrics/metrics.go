@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -32,11 +33,26 @@ type Metrics struct {
 	convergeSecond prometheus.Histogram
 
 	codes map[int]string // HTTP status codes as text
+
+	mu    sync.RWMutex
+	known map[dhcpKey]dhcpSeries // so that a packet costs one look-up, and not one for each label
+}
+
+// dhcpKey is what the labels of a DHCP message follow from: all of it words of ours, or of the spec.
+type dhcpKey struct {
+	what, subnet string
+	result       fact.Result
+	none         bool // the event has no stage
+}
+
+type dhcpSeries struct {
+	messages prometheus.Counter
+	seconds  prometheus.Observer // nil for a message that was received
 }
 
 // New gives the counters at zero, with sample asked at each scrape for everything that is not counted here.
 func New(sample func() Sample) *Metrics {
-	m := &Metrics{registry: prometheus.NewRegistry(), codes: map[int]string{}}
+	m := &Metrics{registry: prometheus.NewRegistry(), codes: map[int]string{}, known: map[dhcpKey]dhcpSeries{}}
 	for code := 100; code < 600; code++ {
 		m.codes[code] = strconv.Itoa(code)
 	}
@@ -96,13 +112,31 @@ func (m *Metrics) Event(e fact.Event) {
 }
 
 func (m *Metrics) dhcp(e *fact.Event, name string) {
+	k := dhcpKey{e.What, e.Subnet, e.Result, e.Stage == fact.StageNone}
+	m.mu.RLock()
+	s, ok := m.known[k]
+	m.mu.RUnlock()
+	if !ok {
+		s = m.newSeries(e, name)
+		m.mu.Lock()
+		m.known[k] = s
+		m.mu.Unlock()
+	}
+	s.messages.Inc()
+	if s.seconds != nil {
+		s.seconds.Observe(e.Duration.Seconds())
+	}
+}
+
+func (m *Metrics) newSeries(e *fact.Event, name string) (s dhcpSeries) {
 	typ, sent := messageType(e, name)
 	direction := "in"
 	if sent {
 		direction = "out"
-		m.dhcpSeconds.WithLabelValues(typ).Observe(e.Duration.Seconds())
+		s.seconds = m.dhcpSeconds.WithLabelValues(typ)
 	}
-	m.dhcpMessages.WithLabelValues(typ, direction, e.Subnet, string(e.Result)).Inc()
+	s.messages = m.dhcpMessages.WithLabelValues(typ, direction, e.Subnet, string(e.Result))
+	return s
 }
 
 // messageType is a message's label, and whether it is one that we sent. A machine that sends a reply's type is refused, and

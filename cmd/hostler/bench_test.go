@@ -122,31 +122,58 @@ func rawGet(addr, path string) (string, error) {
 	}
 }
 
-// BenchmarkBootScripts is `wrk -t1 -c16` against the boot HTTP server, and in the same run against the limit: a bare net/http
-// handler that writes as many bytes.
+// BenchmarkBootScripts is `wrk -t1 -c16` against the boot HTTP server: one machine's script with its token, then those of all machines in
+// turn, and in the same run the limit: a bare net/http handler that writes as many bytes.
 func BenchmarkBootScripts(b *testing.B) {
-	l := newLab(b)
-	repo, _ := l.largeFleet(b, 10_000)
-	l.serveAll(repo)
-	body := []byte(l.script(machineMAC))
-	var bare net.Listener
-	if err := inNamespace(l.server, func() (err error) { bare, err = net.Listen("tcp4", "10.77.0.1:8081"); return err }); err != nil {
-		b.Fatal(err)
+	for _, n := range []int{100, 100_000} {
+		b.Run(strconv.Itoa(n), func(b *testing.B) {
+			l := newLab(b)
+			repo, _ := l.largeFleet(b, n)
+			l.serveAll(repo)
+			l.bare([]byte(l.script(machineMAC)))
+			var own, all, bare []float64
+			for b.Loop() {
+				own = append(own, l.wrk("http://10.77.0.1:8080/boot/v1/bootscript?mac="+machineMAC))
+				all = append(all, l.wrk("-s", l.everyMachine(n), "http://10.77.0.1:8080"))
+				bare = append(bare, l.wrk("http://10.77.0.1:8081/"))
+			}
+			b.ReportMetric(median(own), "scripts/s")
+			b.ReportMetric(median(all), "of-all-machines/s")
+			b.ReportMetric(median(bare), "bare/s")
+		})
+	}
+}
+
+// bare serves bytes by net/http alone.
+func (l *lab) bare(body []byte) {
+	l.t.Helper()
+	var on net.Listener
+	if err := inNamespace(l.server, func() (err error) { on, err = net.Listen("tcp4", "10.77.0.1:8081"); return err }); err != nil {
+		l.t.Fatal(err)
 	}
 	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Write(body) })}
 	done := make(chan error)
-	go func() { done <- server.Serve(bare) }()
-	defer func() { server.Close(); <-done }()
-	for b.Loop() {
-		b.ReportMetric(l.wrk("http://10.77.0.1:8080/boot/v1/bootscript?mac="+machineMAC), "scripts/s")
-		b.ReportMetric(l.wrk("http://10.77.0.1:8081/"), "bare/s")
+	go func() { done <- server.Serve(on) }()
+	l.t.Cleanup(func() { server.Close(); <-done })
+}
+
+// everyMachine is a script of wrk's that asks for the machines of largeFleet in turn, in strides, so that no cache knows the next.
+func (l *lab) everyMachine(n int) string {
+	l.t.Helper()
+	name := filepath.Join(l.dir, "all.lua")
+	text := fmt.Sprintf("local i = 0\nfunction request()\n  i = (i + 7919) %% %d\n"+
+		"  local mac = string.format('52:54:01:%%02x:%%02x:%%02x', math.floor(i / 65536), math.floor(i / 256) %% 256, i %% 256)\n"+
+		"  return wrk.format('GET', '/boot/v1/bootscript?mac=' .. mac)\nend\n", n-1)
+	if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
+		l.t.Fatal(err)
 	}
+	return name
 }
 
 var wrkRate = regexp.MustCompile(`Requests/sec:\s+([0-9.]+)`)
 
-func (l *lab) wrk(url string) float64 {
-	out, err := exec.Command("ip", "netns", "exec", l.machine, "wrk", "-t1", "-c16", "-d5s", url).CombinedOutput()
+func (l *lab) wrk(args ...string) float64 {
+	out, err := exec.Command("ip", append([]string{"netns", "exec", l.machine, "wrk", "-t1", "-c16", "-d5s"}, args...)...).CombinedOutput()
 	if err != nil {
 		l.t.Fatalf("wrk: %v\n%s", err, out)
 	}

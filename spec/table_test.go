@@ -139,6 +139,9 @@ func dumpFleet(b *strings.Builder, f *Fleet) {
 	for _, s := range f.Subnets {
 		fmt.Fprintf(b, "subnet %s site=%s %s gateway=%s relays=%v servers=%v dhcp=%s authoritative=%v exclude=%v unknown=%d %s default=%d vlan=%d\n", s.Name, s.Site, s.CIDR, s.Gateway,
 			s.Relays, s.BootServers, s.DHCP, s.Authoritative, s.Exclude, s.Unknown, s.UnknownGroup, s.Default, s.VLAN)
+		if s.Quarantine != 0 {
+			fmt.Fprintf(b, "  quarantine %s\n", s.Quarantine)
+		}
 		for _, p := range s.Pools {
 			fmt.Fprintf(b, "  pool %s %s %v %v\n", p.Name, p.Serves, p.Ranges, p.Lease)
 		}

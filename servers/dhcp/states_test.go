@@ -114,3 +114,43 @@ func TestPoolsOfOneUse(t *testing.T) {
 		t.Error(describe(e))
 	}
 }
+
+// TestDeclaredStays has a pool around a declared address, whose lease ends in every way that leases end: nobody else gets it.
+func TestDeclaredStays(t *testing.T) {
+	seg := newSegment(t, "10.77.0.1/24")
+	s := serve(t, func(c *Config) {
+		f := testFleet()
+		f.Subnets[0].Pools[0].Ranges = []fact.Range{span("10.77.0.11", "10.77.0.12")}
+		f.Profiles[0].Settings.Lease = spec.Lease{Default: time.Second}
+		c.Current = current(t, f)
+	}, seg.server)
+	c := seg.raw(t)
+	us, declared := opt(54, 10, 77, 0, 1), opt(50, 10, 77, 0, 11)
+	for i, end := range []func(xid uint32){
+		func(xid uint32) {
+			c.send(wirePacket{xid: xid, mac: n1, ciaddr: "10.77.0.11", options: message(fact.Release, us)}.bytes())
+			s.waitEvent(t, xid, "DHCP Release")
+		},
+		func(xid uint32) {
+			c.send(wirePacket{xid: xid, mac: n1, options: message(fact.Decline, us, declared)}.bytes())
+			s.waitEvent(t, xid, "DHCP Decline")
+		},
+		func(uint32) {
+			for _, held := s.leases.Holder(addr("10.77.0.11")); held; _, held = s.leases.Holder(addr("10.77.0.11")) {
+				time.Sleep(10 * time.Millisecond) // the lease is one second long
+			}
+		},
+	} {
+		xid := uint32(10 * (i + 1))
+		if p := c.ask(wirePacket{xid: xid, mac: n1, options: message(fact.Request, declared)}); p.MessageType() != dhcpv4.MessageTypeAck {
+			t.Fatal(p.Summary())
+		}
+		end(xid + 1)
+		if p := c.ask(wirePacket{xid: xid + 2, mac: n2, options: message(fact.Discover, declared)}); addrOf(p.YourIPAddr) != addr("10.77.0.12") {
+			t.Errorf("end %d: another machine is offered %s", i, p.YourIPAddr)
+		}
+		if p := c.ask(wirePacket{xid: xid + 3, mac: n1, options: message(fact.Discover)}); addrOf(p.YourIPAddr) != addr("10.77.0.11") {
+			t.Errorf("end %d: its machine is offered %s", i, p.YourIPAddr)
+		}
+	}
+}

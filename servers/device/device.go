@@ -48,34 +48,50 @@ func Follow(ctx context.Context, name string, sock syscall.Conn, log *slog.Logge
 	if err != nil {
 		return
 	}
+	f := follower{name: name, c: c, log: log}
 	tick := time.NewTicker(lookAgain)
 	defer tick.Stop()
-	refused := 0 // the interface that it could not be bound to, so that this is said once
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
 		}
-		bound, err := boundTo(c)
-		if err != nil {
+		if !f.look() {
 			return
 		}
-		ifi, err := net.InterfaceByName(name)
-		if err != nil || ifi.Index == bound || ifi.Index == refused {
-			continue // gone for now, or nothing new
-		}
-		if err := Bind(c, name); err != nil {
-			refused = ifi.Index
-			log.Error("the interface was replaced, and its socket cannot follow: restart the server", "interface", name, "err", err)
-			continue
-		}
-		if bound == absent(name) {
-			log.Info("the interface has appeared, listening on it", "interface", name)
-		} else {
-			log.Info("the interface was replaced, listening on the new one", "interface", name)
-		}
 	}
+}
+
+// follower keeps one socket on its interface.
+type follower struct {
+	name    string
+	c       syscall.RawConn
+	log     *slog.Logger
+	refused int // the interface that it could not be bound to, so that this is said once
+}
+
+// look binds the socket to the interface that has the name now. It reports whether there still is a socket.
+func (f *follower) look() bool {
+	bound, err := boundTo(f.c)
+	if err != nil {
+		return false
+	}
+	ifi, err := net.InterfaceByName(f.name)
+	if err != nil || ifi.Index == bound || ifi.Index == f.refused {
+		return true // gone for now, or nothing new
+	}
+	if err := Bind(f.c, f.name); err != nil {
+		f.refused = ifi.Index
+		f.log.Error("the interface was replaced, and its socket cannot follow: restart the server", "interface", f.name, "err", err)
+		return true
+	}
+	what := "the interface was replaced, listening on the new one"
+	if bound == absent(f.name) {
+		what = "the interface has appeared, listening on it"
+	}
+	f.log.Info(what, "interface", f.name)
+	return true
 }
 
 // boundTo is the index of the interface that a socket is bound to.

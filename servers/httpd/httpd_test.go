@@ -572,7 +572,7 @@ func TestListenErrors(t *testing.T) {
 		want string
 	}{
 		{Config{Addr: addr}, "listening for HTTP: tcp " + addr.String() + ": the port is taken: is another HTTP server, or another hostler, running"},
-		{Config{Addr: addr, Interfaces: []string{"nosuch0"}}, "listening for HTTP: tcp " + addr.String() + " on nosuch0: no such device"},
+		{Config{Addr: addr, Interfaces: []string{"nosuch0"}}, "listening for HTTP: tcp " + addr.String() + " on nosuch0: the port is taken: is another HTTP server, or another hostler, running"},
 	} {
 		if s, err := Listen(tt.c); err == nil {
 			s.Close()

@@ -23,6 +23,48 @@ node "old1" {
   groups  = [group.compute]
   loader  = loader.pxelinux
 }
+
+loader "shim" {
+  path = "shimx64.efi"
+  file "grubx64.efi" {
+    path = "grubx64.efi"
+  }
+}
+
+loader "grub" {
+  path      = "grubnet.efi"
+  transport = "http"
+}
+
+loader "rpi" {
+  client_arch = ["arm-rpiboot"]
+  path        = "start4.elf"
+}
+
+node "secure1" {
+  subnet  = subnet.lab
+  mac     = "52:54:00:77:00:04"
+  address = "10.77.0.14"
+  groups  = [group.compute]
+  loader  = loader.shim
+}
+
+node "grub1" {
+  subnet  = subnet.lab
+  mac     = "52:54:00:77:00:05"
+  address = "10.77.0.15"
+  groups  = [group.compute]
+  loader  = loader.grub
+}
+
+node "pi1" {
+  subnet   = subnet.lab
+  mac      = "dc:a6:32:77:00:06"
+  address  = "10.77.0.16"
+  firmware = "rpi"
+  groups   = [group.compute]
+  ids      = { serial = "9ffefdef" }
+}
 `
 
 // TestWire holds the simulator against running servers: a boot played in memory and one played on a network have equal
@@ -34,7 +76,8 @@ func TestWire(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(repo, "old.boot.hcl"), []byte(pxelinuxSpec), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	for name, size := range map[string]int{"lpxelinux.0": 90_000, "ldlinux.c32": 2 * 1456} {
+	for name, size := range map[string]int{"lpxelinux.0": 90_000, "ldlinux.c32": 2 * 1456, "shimx64.efi": 9000, "grubx64.efi": 10_000,
+		"grubnet.efi": 11_000, "start4.elf": 12_000} {
 		if err := os.WriteFile(filepath.Join(repo, name), make([]byte, size), 0o644); err != nil {
 			t.Fatal(err)
 		}
@@ -47,6 +90,10 @@ func TestWire(t *testing.T) {
 		{"UEFI HTTP boot", "uefi1", "uefi-http"},
 		{"a ROM that is iPXE", "bios1", "ipxe"},
 		{"pxelinux", "old1", "bios"},
+		{"pxelinux, by a ROM that is iPXE", "old1", "ipxe"},
+		{"shim and GRUB, kernel by TFTP", "secure1", "uefi"},
+		{"GRUB, kernel by HTTP", "grub1", "uefi"},
+		{"Raspberry Pi", "pi1", "rpi"},
 		{"nobody declared it", "52:54:00:00:00:99", "bios"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -4,13 +4,14 @@ import (
 	"context"
 	"errors"
 	"net"
+	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"os"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -106,5 +107,21 @@ func TestTellNobody(t *testing.T) {
 	manager{socket: "/nonexistent/notify"}.report(ctx, func() []admin.Check { return nil }, func(err error) { warned = err })
 	if want := "telling the service manager: dial unixgram /nonexistent/notify: connect: no such file or directory"; warned.Error() != want {
 		t.Errorf("got %v, want %s", warned, want)
+	}
+}
+
+// TestServeTellsManager has the real program report to a manager that starts it as systemd does.
+func TestServeTellsManager(t *testing.T) {
+	path, read := listenAsManager(t)
+	t.Setenv("NOTIFY_SOCKET", path)
+	l := newLab(t)
+	s := l.serve("-var", "files="+l.files(), l.repository())
+	if got := read(); !strings.HasPrefix(got, "READY=1\nSTATUS=") {
+		t.Errorf("first: %q", got)
+	}
+	s.kill(syscall.SIGTERM)
+	last := ""
+	for last != "STOPPING=1" {
+		last = read() // fails when nothing comes any more
 	}
 }

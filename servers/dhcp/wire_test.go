@@ -81,7 +81,7 @@ DHCP Offer offer os 52:54:00:77:00:02 ok | n2 | main@sha1:0123456789ab
 DHCP Request request os 52:54:00:77:00:02 ok | n2 | main@sha1:0123456789ab
 DHCP ACK ack os 52:54:00:77:00:02 ok | n2 | main@sha1:0123456789ab
 `
-	if d := cmp.Diff(want, describe(s.events...)); d != "" {
+	if d := cmp.Diff(want, s.said()); d != "" {
 		t.Error(d)
 	}
 	if l, ok := s.leases.Holder(addr("10.77.0.100")); !ok || l.State != fact.Bound || l.Expires.Sub(l.Start).Minutes() < 10 {
@@ -293,7 +293,7 @@ func TestBOOTP(t *testing.T) {
 	}
 	want := "BOOTP Request discover rom 52:54:00:77:00:01 ok | n1 | main@sha1:0123456789ab\n" +
 		"BOOTP Reply ack rom 52:54:00:77:00:01 ok | n1 | main@sha1:0123456789ab | undionly.kpxe\n"
-	if d := cmp.Diff(want, describe(s.events...)); d != "" {
+	if d := cmp.Diff(want, s.said()); d != "" {
 		t.Error(d)
 	}
 	old := append(wirePacket{xid: 9, mac: n1}.bytes()[:236], make([]byte, 64)...) // without RFC 1497's magic cookie

@@ -43,6 +43,7 @@ type server struct {
 	tls     *httpd.Certificate // nil without a TLS listener
 	recon   *reconcile.Reconciler
 	dhcp    *dhcp.Server
+	http    *httpd.Server
 	tftp    *tftp.Server
 	metrics *metrics.Metrics
 	packets *capture.Store
@@ -207,6 +208,7 @@ func (s *server) bind() error {
 	if err != nil {
 		return err
 	}
+	s.http = h
 	s.later(func() { h.Close() })
 	a, err := admin.Listen(s.config.Socket, s, s.log)
 	if err != nil {

@@ -418,6 +418,9 @@ func TestFilesOfOneClient(t *testing.T) {
 	if _, ok := begun("127.0.0.2", 10, 5*time.Second); !ok {
 		t.Error("another client has to wait")
 	}
+	if d := cmp.Diff(State{Connections: 5, Sending: 3, Waiting: 2}, srv.State()); d != "" {
+		t.Errorf("state (-want +got):\n%s", d)
+	}
 	if err := gone.SetLinger(0); err != nil {
 		t.Fatal(err)
 	}
@@ -489,6 +492,9 @@ func TestConnectionsOfOneClient(t *testing.T) {
 	}
 	if !served("127.0.0.2") {
 		t.Error("another client is not served")
+	}
+	if n := srv.State().Refused; n != 30 {
+		t.Errorf("%d connections are counted as refused, not 30", n)
 	}
 	for _, conn := range held {
 		conn.Close()

@@ -98,8 +98,9 @@ type connLimit struct {
 	slots chan struct{}
 	share int
 
-	mu     sync.Mutex
-	byPeer map[netip.Addr]int
+	mu      sync.Mutex
+	byPeer  map[netip.Addr]int
+	refused uint64
 }
 
 func newConnLimit(n int) *connLimit {
@@ -119,6 +120,7 @@ func (c *connLimit) enter(conn net.Conn) bool {
 	defer c.mu.Unlock()
 	peer := peerOf(conn)
 	if c.byPeer[peer] >= c.share {
+		c.refused++
 		return false
 	}
 	c.byPeer[peer]++

@@ -24,6 +24,9 @@ type Sample struct {
 	Dropped     map[string]uint64 // what there was no room for, by what it was
 	Expires     time.Time         // of the TLS certificate; zero: there is none
 	TFTPRunning int64             // transfers now
+	HTTPConns   int               // open
+	HTTPSending int               // files on their way
+	HTTPWaiting int               // files whose client has as many under way as it may
 	TFTPResent  uint64            // packets that were sent again
 	Packets     int               // bytes of conversations in memory
 	PacketsFrom int               // machines whose conversations these are
@@ -86,6 +89,10 @@ func (s sampler) Collect(ch chan<- prometheus.Metric) {
 	if !v.Expires.IsZero() {
 		c.gauge("tls_certificate_expiry_timestamp_seconds", "When the certificate of the TLS listener expires.").add(seconds(v.Expires))
 	}
+	c.gauge("http_connections", "Open connections of boot HTTP.").add(float64(v.HTTPConns))
+	files := c.gauge("http_transfers", "Files of boot HTTP: on their way (sending), or behind others of the same client (waiting).", "state")
+	files.add(float64(v.HTTPSending), "sending")
+	files.add(float64(v.HTTPWaiting), "waiting")
 	c.gauge("tftp_running_transfers", "TFTP transfers that are going on.").add(float64(v.TFTPRunning))
 	c.counter("tftp_retransmits_total", "TFTP packets that were sent again.").add(float64(v.TFTPResent))
 	c.gauge("packets_kept_bytes", "Packets of conversations in memory, for hostler boots -packets.").add(float64(v.Packets))

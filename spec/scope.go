@@ -14,8 +14,9 @@ import (
 type scope struct {
 	p       *parser
 	owner   string // address of the declaration, for messages
-	each    cty.Value
 	hasEach bool
+	eachKey string
+	eachVal cty.Value
 	self    *cty.Value // the node for evalSelf; unknown: every node at once
 	ctx     *hcl.EvalContext
 	table   string // of the element of for_each
@@ -33,8 +34,12 @@ type element struct {
 }
 
 func (e *element) scope(p *parser, u *unit) *scope {
-	return &scope{p: p, owner: fmt.Sprintf("%s[%q]", u, e.key), hasEach: true, table: e.table, row: e.row,
-		each: cty.ObjectVal(map[string]cty.Value{"key": cty.StringVal(e.key), "value": e.val})}
+	return &scope{p: p, owner: fmt.Sprintf("%s[%q]", u, e.key), hasEach: true, table: e.table, row: e.row, eachKey: e.key, eachVal: e.val}
+}
+
+// each is what expressions see of the element.
+func (s *scope) each() cty.Value {
+	return cty.ObjectVal(map[string]cty.Value{"key": cty.StringVal(s.eachKey), "value": s.eachVal})
 }
 
 // elements gives the elements of a declaration's for_each: nil when it has none, not ok after a mistake.
@@ -47,6 +52,9 @@ func (p *parser) elements(u *unit) (list []element, ok bool) {
 	if a.each {
 		p.rep.err("each-outside-for-each", spot{Range: a.at()}, "No element here", "for_each cannot use each: it is what each is taken from.")
 		return nil, false
+	}
+	if list, ok := p.rowsByKey(s, a); ok {
+		return p.finishElements(a, list)
 	}
 	v := s.eval(a)
 	if !v.IsKnown() {
@@ -76,18 +84,45 @@ func (p *parser) elements(u *unit) (list []element, ok bool) {
 		if k.IsNull() {
 			return bad("An element is null.")
 		}
-		key := k.AsString()
-		if strings.IndexByte(key, 0) >= 0 {
-			return bad("A key holds a value that is only known when a machine asks (url, self_url or bootserver).")
-		}
-		x := element{key: key, val: e}
-		var fromTable bool
-		if x.table, x.row, fromTable = lang.RowOf(e); fromTable {
-			x.val = withoutRow(e)
-		}
-		list = append(list, x)
+		list = append(list, element{key: k.AsString(), val: e})
 	}
-	return list, true
+	a.val, a.settled = cty.NilVal, false // as large as all elements, and not needed again
+	return p.finishElements(a, list)
+}
+
+// finishElements takes the places of rows out of the elements.
+func (p *parser) finishElements(a *attr, list []element) ([]element, bool) {
+	for i := range list {
+		x := &list[i]
+		if strings.IndexByte(x.key, 0) >= 0 {
+			p.rep.err("bad-for-each", spot{Range: a.at()}, "for_each cannot use this",
+				"A key holds a value that is only known when a machine asks (url, self_url or bootserver).")
+			return nil, false
+		}
+		var fromTable bool
+		if x.table, x.row, fromTable = lang.RowOf(x.val); fromTable {
+			x.val = withoutRow(x.val)
+		}
+	}
+	return oneType(list), true
+}
+
+// oneType gives elements of equal types one type between them: each came with a type of its own, as large as itself.
+func oneType(list []element) []element {
+	vals := make([]cty.Value, len(list))
+	for i := range list {
+		if vals[i] = list[i].val; !vals[i].Type().Equals(vals[0].Type()) || !vals[i].Type().IsObjectType() {
+			return list
+		}
+	}
+	if len(list) == 0 {
+		return list
+	}
+	i := 0
+	for it := cty.ListVal(vals).ElementIterator(); it.Next(); i++ {
+		_, list[i].val = it.Element()
+	}
+	return list
 }
 
 // withoutRow takes the place of a table's row off it: what is made of the row must not change when a line is added above.
@@ -121,7 +156,7 @@ func (s *scope) context(a *attr) *hcl.EvalContext {
 	if s.p.ctx == nil { // not everything is evaluated yet
 		ctx := s.p.needs(a.expr)
 		if s.hasEach {
-			ctx.Variables["each"] = s.each
+			ctx.Variables["each"] = s.each()
 		}
 		return ctx
 	}
@@ -129,7 +164,7 @@ func (s *scope) context(a *attr) *hcl.EvalContext {
 		s.ctx = s.p.ctx
 		if s.hasEach {
 			s.ctx = s.p.ctx.NewChild()
-			s.ctx.Variables = map[string]cty.Value{"each": s.each}
+			s.ctx.Variables = map[string]cty.Value{"each": s.each()}
 		}
 	}
 	if s.self != nil && a.self {
@@ -162,6 +197,9 @@ func (s *scope) evaluate(a *attr, self bool) cty.Value {
 		s.p.rep.err("self-outside-settings", s.spot(a.at()), "No node here",
 			fmt.Sprintf("%s uses self, which is only known in kernel_args, vars and templates.", a.name))
 		return cty.DynamicVal
+	}
+	if v, ok := s.eachValue(a); ok {
+		return v
 	}
 	ctx := s.context(a)
 	v, diags := a.expr.Value(ctx)

@@ -164,7 +164,7 @@ func (p *parser) analyseAttr(a *attr) {
 	for _, t := range a.expr.Variables() {
 		switch root := t.RootName(); root {
 		case "each":
-			a.each = true
+			a.each, a.eachStep = true, eachStep(a.expr)
 		case "self":
 			a.self = true
 		case "node":

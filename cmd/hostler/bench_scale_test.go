@@ -38,12 +38,12 @@ func benchmarkCommit(b *testing.B, n int, row bool) {
 	pages := 64
 	for b.Loop() {
 		b.StopTimer()
-		edit(b, spec, fmt.Sprintf("hugepages = %d", pages), fmt.Sprintf("hugepages = %d", pages+1))
-		want := fmt.Sprintf("hugepages=%d ", pages+1)
-		if row { // the argument stays
-			edit(b, spec, fmt.Sprintf("hugepages = %d", pages+1), fmt.Sprintf("hugepages = %d", pages))
+		want := ""
+		if row {
 			edit(b, table, machineMAC+",10.77.0."+strconv.Itoa(11+pages%2), machineMAC+",10.77.0."+strconv.Itoa(11+(pages+1)%2))
-			want = ""
+		} else {
+			edit(b, spec, fmt.Sprintf("hugepages = %d", pages), fmt.Sprintf("hugepages = %d", pages+1))
+			want = fmt.Sprintf("hugepages=%d ", pages+1)
 		}
 		pages++
 		before := s.revision()

@@ -74,7 +74,7 @@ func TestKill(t *testing.T) {
 	for round := range *killRounds {
 		s := l.serve("-var", "files="+files, repo)
 		wholeRevision(t, l.script("02:00:00:00:00:00"), &whole, round)
-		c.check(s)
+		c.check(s.leases())
 		edit(t, fleet, fmt.Sprintf("round = %d }", round), fmt.Sprintf("round = %d }", round+1))
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond+rand.N(300*time.Millisecond))
 		committed := make(chan struct{})
@@ -119,6 +119,7 @@ type crowd struct {
 	t    *testing.T
 	conn *net.UDPConn
 	n    int
+	pace time.Duration // between two messages
 
 	mu       sync.Mutex
 	xids     map[fact.MAC]uint32 // of the last message that asks for something
@@ -131,7 +132,7 @@ type crowd struct {
 var crowdServer, crowdRelay = netip.MustParseAddrPort("10.77.0.1:67"), netip.MustParseAddr("10.77.0.2")
 
 func newCrowd(t *testing.T, l *lab, n int) *crowd {
-	c := &crowd{t: t, n: n, xids: map[fact.MAC]uint32{}, owns: map[fact.MAC]netip.Addr{}, owner: map[netip.Addr]fact.MAC{}}
+	c := &crowd{t: t, n: n, pace: 200 * time.Microsecond, xids: map[fact.MAC]uint32{}, owns: map[fact.MAC]netip.Addr{}, owner: map[netip.Addr]fact.MAC{}}
 	err := inNamespace(l.machine, func() (err error) {
 		c.conn, err = net.ListenUDP("udp4", &net.UDPAddr{IP: crowdRelay.AsSlice(), Port: 67})
 		return err
@@ -147,7 +148,7 @@ func newCrowd(t *testing.T, l *lab, n int) *crowd {
 
 // run lets machines ask until ctx ends.
 func (c *crowd) run(ctx context.Context) {
-	tick := time.NewTicker(200 * time.Microsecond)
+	tick := time.NewTicker(c.pace)
 	defer tick.Stop()
 	for {
 		select {
@@ -240,14 +241,25 @@ func (c *crowd) hear(p *dhcpv4.DHCPv4) {
 	}
 }
 
-// check holds what the server knows after it came back against what the machines were told.
-func (c *crowd) check(s *running) {
-	c.t.Helper()
-	out, code := s.hostler("leases", "-json")
-	var leases []fact.Lease
+// leases gives what the server knows.
+func (r *running) leases() (leases []fact.Lease) {
+	r.t.Helper()
+	out, code := r.hostler("leases", "-json")
 	if err := json.Unmarshal([]byte(out), &leases); err != nil || code != exitOK {
-		c.t.Fatalf("%v: %s", err, out)
+		r.t.Fatalf("%v: %s", err, out)
 	}
+	return leases
+}
+
+func (c *crowd) count() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.acks
+}
+
+// check holds what the server knows after it came back against what the machines were told.
+func (c *crowd) check(leases []fact.Lease) {
+	c.t.Helper()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	holder := map[netip.Addr]fact.MAC{}

@@ -12,7 +12,7 @@ umask 022 # machines read the guest through a server that may run as another use
 packages=(qemu-system-x86 ipxe-qemu ovmf busybox-static cpio xz-utils iproute2 git)
 if [ "${1:?demo, test or bench}" != demo ]; then
 	packages+=(gcc libc6-dev pxelinux syslinux-common dnsmasq-base isc-dhcp-client udhcpc tftp-hpa atftp nftables libwrap0 curl openssh-server systemd
-		qemu-system-arm qemu-efi-aarch64 libdevmapper1.02.1 tshark debootstrap systemd-container buildah libcap2-bin)
+		qemu-system-arm qemu-efi-aarch64 libdevmapper1.02.1 tshark e2fsprogs debootstrap systemd-container buildah libcap2-bin)
 fi
 [ "$1" != bench ] || packages+=(wrk nginx-light)
 
@@ -63,7 +63,7 @@ prepare() {
 	cp "$3" "$root/bin/busybox"
 	cp "$here/init" "$root/init"
 	chmod 755 "$root" "$root/init" "$root/bin/busybox"
-	for m in virtio_ring virtio virtio_pci_legacy_dev virtio_pci_modern_dev virtio_pci failover net_failover virtio_net; do
+	for m in virtio_ring virtio virtio_pci_legacy_dev virtio_pci_modern_dev virtio_pci failover net_failover virtio_net virtio_blk; do
 		file=$(find "$kernel" -name "$m.ko*")
 		cp "$file" "$root/lib/modules/"
 		case $file in *.xz) xz -d "$root/lib/modules/$m.ko.xz" ;; esac

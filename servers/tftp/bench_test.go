@@ -298,3 +298,31 @@ func BenchmarkPeers(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkDelay reads 4 MB through a link where packets take half a millisecond in each direction: one block at a time, and in windows.
+func BenchmarkDelay(b *testing.B) {
+	l := newLink(b, time.Millisecond/2, 0, 0)
+	dir := b.TempDir()
+	const size = 4 << 20
+	if err := os.WriteFile(filepath.Join(dir, "file.bin"), pattern(size), 0o644); err != nil {
+		b.Fatal(err)
+	}
+	srv := inside(l.near, os.Args[0])
+	srv.Env = append(os.Environ(), roleServe+"="+dir)
+	if err := srv.Start(); err != nil {
+		b.Fatal(err)
+	}
+	defer srv.Wait()
+	defer srv.Process.Kill()
+	for _, window := range []int{1, 4, 16, 64} {
+		b.Run(fmt.Sprintf("window=%d", window), func(b *testing.B) {
+			b.SetBytes(size)
+			for b.Loop() {
+				load := load{Server: netip.MustParseAddrPort("10.4.0.1:69"), File: "file.bin", Clients: 1, Block: 1428, Window: window}
+				if err := load.run(l.far); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}

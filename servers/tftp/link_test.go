@@ -19,21 +19,25 @@ import (
 	"hostler/render/fact"
 )
 
-// link is a cable between this network namespace (10.4.0.1) and another one (10.4.0.2) that delays, loses and reorders packets. netem would do
+// link is a cable between a network namespace (10.4.0.1) and another one (10.4.0.2) that delays, loses and reorders packets. netem would do
 // that too, but not every kernel has it: these are two tun devices, and this process is the wire.
 type link struct {
 	delay   time.Duration
 	loss    float64 // of packets, in each direction
 	reorder float64 // of packets, which are delayed twice as long
 
-	far    string // process id
+	near   string // process ids
+	far    string
 	ends   [2]*os.File
 	closed sync.WaitGroup
 }
 
 func newLink(t testing.TB, delay time.Duration, loss, reorder float64) *link {
-	l := &link{delay: delay, loss: loss, reorder: reorder, far: namespace(t)}
-	for i, pid := range []string{strconv.Itoa(os.Getpid()), l.far} {
+	l := &link{delay: delay, loss: loss, reorder: reorder, near: strconv.Itoa(os.Getpid()), far: namespace(t)}
+	if os.Getenv("HOSTLER_TEST_NAMESPACE") == "" { // the host's own namespace is left alone
+		l.near = namespace(t)
+	}
+	for i, pid := range []string{l.near, l.far} {
 		f, err := tun(pid)
 		if err != nil {
 			t.Fatalf("making a tun device: %v", err)

@@ -97,10 +97,7 @@ func stillServes(t *testing.T, srv fixture) {
 }
 
 func FuzzRequest(f *testing.F) {
-	for _, line := range []string{
-		"RRQ small.efi octet", "RRQ small.efi octet tsize=0 blksize=1428", "RRQ small.efi netascii blksize=99999 tsize=x",
-		"WRQ small.efi octet", "ACK 1", "ERROR 8 aborted", "RRQ pxelinux.cfg/01-52-54-00-00-00-01 octet tsize=0",
-	} {
+	for _, line := range append(firmware, "RRQ small.efi octet tsize=0 blksize=1428", "RRQ small.efi netascii blksize=99999 tsize=x") {
 		b, err := encode(line)
 		if err != nil {
 			f.Fatal(err)
@@ -185,9 +182,6 @@ func TestInterfaces(t *testing.T) {
 	inside("ip", "addr", "add", "10.1.0.9/24", "dev", "clia")
 	inside("ip", "addr", "add", "10.2.0.9/24", "dev", "clib")
 
-	start(t, func(c *Config) {
-		c.Addr, c.Interfaces = netip.MustParseAddrPort("0.0.0.0:69"), []string{"srva"}
-	})
 	get := func(server string) error {
 		to := filepath.Join(t.TempDir(), "file")
 		// tftp-hpa takes packets only from the address that it asked.
@@ -200,13 +194,19 @@ func TestInterfaces(t *testing.T) {
 		}
 		return nil
 	}
-	for _, server := range []string{"10.1.0.1", "10.1.0.2"} {
-		if err := get(server); err != nil {
-			t.Errorf("%s: %v", server, err)
+	for _, single := range []bool{false, true} {
+		srv := start(t, func(c *Config) {
+			c.Addr, c.Interfaces, c.SinglePort = netip.MustParseAddrPort("0.0.0.0:69"), []string{"srva"}, single
+		})
+		for _, server := range []string{"10.1.0.1", "10.1.0.2"} {
+			if err := get(server); err != nil {
+				t.Errorf("single port %v: %s: %v", single, server, err)
+			}
 		}
-	}
-	if get("10.2.0.1") == nil {
-		t.Error("answered on an interface that was not named")
+		if get("10.2.0.1") == nil {
+			t.Errorf("single port %v: answered on an interface that was not named", single)
+		}
+		srv.stop()
 	}
 }
 

@@ -181,7 +181,8 @@ func rackOnBadLink(t *testing.T, single bool) {
 		fetch(0, 0), fetch(1428, 0), fetch(1428, 4), fetch(1428, 16), fetch(512, 64), fetch(1428, 0), fetch(1428, 0),
 		command("curl", "-sS", "--max-time", "100", "--tftp-blksize", "1428", "-o", "FILE", "tftp://10.4.0.1/loader.efi"),
 		command("tftp", "-m", "octet", "10.4.0.1", "-c", "get", "loader.efi", "FILE"),
-		command("atftp", "--option", "blksize 1428", "-g", "-r", "loader.efi", "-l", "FILE", "10.4.0.1"),
+		// Without options: atftp gives up when an option acknowledgement that was sent again crosses its own answer.
+		command("atftp", "-g", "-r", "loader.efi", "-l", "FILE", "10.4.0.1"),
 	}
 	var wg sync.WaitGroup
 	errs := make([]error, 100)

@@ -66,17 +66,17 @@ func kernelWords(cmdline string) []string {
 	var words []string
 	var word strings.Builder
 	quoted := false
-	for _, c := range cmdline + " " {
+	for _, c := range []byte(cmdline + " ") {
 		switch {
 		case c == '"':
 			quoted = !quoted
-		case !quoted && isSpace(c):
+		case !quoted && isSpace(rune(c)):
 			if word.Len() > 0 {
 				words = append(words, word.String())
 			}
 			word.Reset()
 		default:
-			word.WriteRune(c)
+			word.WriteByte(c)
 		}
 	}
 	return words

@@ -69,11 +69,11 @@ func (r *report) reply(x *exchange, resp *dhcpv4.DHCPv4, n int, err error) {
 	case fact.Refused:
 		r.limited(slog.LevelInfo, x.facts.MAC, "dhcp: "+e.What, e)
 	case fact.OK:
-		level := slog.LevelDebug
-		if e.Stage == fact.StageAck {
-			level = slog.LevelInfo
+		if e.Stage == fact.StageAck && e.Node != "" { // strangers come by the thousands
+			r.limited(slog.LevelInfo, x.facts.MAC, "dhcp: "+e.What, e)
+			return
 		}
-		r.log(level, "dhcp: "+e.What, e)
+		r.log(slog.LevelDebug, "dhcp: "+e.What, e)
 	}
 }
 
@@ -124,10 +124,10 @@ func (r *report) lastLeaseError() string {
 	return r.leaseErr
 }
 
-// limited logs the same thing about one machine once a minute, and in all as much about machines that nobody declared as
+// limited logs the same thing about one machine and its client once a minute, and in all as much about machines that nobody declared as
 // somebody would read: who makes addresses up must not fill the disk.
 func (r *report) limited(level slog.Level, mac fact.MAC, msg string, e fact.Event) {
-	if !r.quiet.allow(limitKey{mac, msg}, e.Time) {
+	if !r.quiet.allow(limitKey{mac, msg, e.Client}, e.Time) {
 		return
 	}
 	if e.Node == "" {
@@ -192,8 +192,9 @@ type limiter struct {
 }
 
 type limitKey struct {
-	mac  fact.MAC
-	what string
+	mac    fact.MAC
+	what   string
+	client fact.Client
 }
 
 func (l *limiter) allow(k limitKey, now time.Time) bool {

@@ -22,15 +22,15 @@ func TestLimiter(t *testing.T) {
 			t.Errorf("%v after %s: %v", k, d, got)
 		}
 	}
-	a, b := limitKey{n1, "no reply"}, limitKey{n2, "no reply"}
+	a, b := limitKey{mac: n1, what: "no reply"}, limitKey{mac: n2, what: "no reply"}
 	at(a, 0, true)
 	at(a, time.Second, false)
-	at(limitKey{n1, "other"}, time.Second, true) // another thing about the same machine
-	at(b, time.Second, true)                     // the same thing about another one
+	at(limitKey{mac: n1, what: "other"}, time.Second, true) // another thing about the same machine
+	at(b, time.Second, true)                                // the same thing about another one
 	at(a, 59*time.Second, false)
 	at(a, time.Minute, true)
 	for i := range 3 * limitSize {
-		l.allow(limitKey{fact.MAC{2, 0, 0, byte(i >> 16), byte(i >> 8), byte(i)}, "no reply"}, start)
+		l.allow(limitKey{mac: fact.MAC{2, 0, 0, byte(i >> 16), byte(i >> 8), byte(i)}, what: "no reply"}, start)
 	}
 	if len(l.last) > limitSize {
 		t.Errorf("%d machines are remembered", len(l.last))
@@ -120,6 +120,9 @@ func TestLogs(t *testing.T) {
 		r.request(x)
 		r.reply(x, resp, 300, nil)
 	}
+	stranger := *x
+	stranger.node = ""
+	r.reply(&stranger, resp, 300, nil)
 	x.refuse("unknown machine")
 	r.request(x)
 	r.request(x)
@@ -127,7 +130,7 @@ func TestLogs(t *testing.T) {
 	r.leaseError("disk full")
 	r.leaseError("")
 	ack := "level=INFO msg=\"dhcp: DHCP ACK\" mac=52:54:00:77:00:01 what=\"DHCP ACK\" client=os node=n1 revision=main@sha1:0123456789ab address=10.77.0.11\n"
-	want := ack + ack + `level=INFO msg="dhcp: no reply" mac=52:54:00:77:00:01 what="DHCP Request" client=os node=n1 revision=main@sha1:0123456789ab err="unknown machine"
+	want := ack + `level=INFO msg="dhcp: no reply" mac=52:54:00:77:00:01 what="DHCP Request" client=os node=n1 revision=main@sha1:0123456789ab err="unknown machine"
 level=ERROR msg="dhcp: a lease was not written, so its machine gets no ACK" err="disk full"
 level=INFO msg="dhcp: leases are written again"
 `

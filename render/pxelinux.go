@@ -58,7 +58,7 @@ func (s *Snapshot) pxelinuxConfig(c *menu) fact.Text {
 		args = "initrd=" + strings.Join(names, ",") + " " + args
 	}
 	// When an attempt fails, pxelinux stands at its prompt: TIMEOUT and ONTIMEOUT leave it, and read the configuration again.
-	return fact.Text(head + "DEFAULT hostler\nPROMPT 0\nTIMEOUT 100\nONTIMEOUT again\nONERROR again\nLABEL hostler\n  LINUX " + c.pxelinuxFile(c.kernel) +
+	return fact.Text(head + "DEFAULT hostler\nPROMPT 0\nTIMEOUT 100\nONTIMEOUT again\nLABEL hostler\n  LINUX " + c.pxelinuxFile(c.kernel) +
 		"\n  APPEND " + args + "\nLABEL again\n  CONFIG ::" + pxelinuxName(c.mac) + "\n")
 }
 

@@ -83,10 +83,8 @@ func (s *Snapshot) piFolder(folder string, asking fact.MAC) (fact.MAC, bool) {
 	return asking, err == nil && len(folder) == 8 && !asking.IsZero()
 }
 
-// pinLength is how much of a digest a Raspberry Pi's configuration repeats: its lines may have 98 characters (maxPiLine).
+// pinLength is how much of a digest a Raspberry Pi's configuration repeats: its lines may have 98 characters.
 const pinLength = 32
-
-const maxPiLine = 98
 
 func pin(d fact.Digest) string {
 	if d == "" {

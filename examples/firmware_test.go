@@ -30,6 +30,7 @@ var firmwareBoots = []struct{ machine, sent, kernel string }{
 }
 
 func TestFirmware(t *testing.T) {
+	t.Parallel() // while a machine of one waits for its firmware's timers, one of the other has the processor
 	lab := runningFleet(t, "firmware")
 	for _, c := range firmwareBoots {
 		t.Run(c.machine, func(t *testing.T) {

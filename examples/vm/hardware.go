@@ -37,20 +37,19 @@ const (
 // hardwareOf is the table of computers. They run without hardware virtualisation on purpose: it works everywhere, and the
 // timing of the firmware is the same everywhere.
 func hardwareOf(f Firmware) (hardware, bool) {
+	// Or OVMF would try IPv6 for two minutes, before HTTP boot as before it goes on to the disk.
+	noIPv6 := []string{"-fw_cfg", "name=opt/org.tianocore/IPv6PXESupport,string=n", "-fw_cfg", "name=opt/org.tianocore/IPv6Support,string=n"}
 	h, ok := map[Firmware]hardware{
 		BIOS: {program: "qemu-system-x86_64", args: []string{"-m", "512"}},
 		UEFI: {
 			program: "qemu-system-x86_64", nic: noROM,
-			// The firmware would try IPv6 for a minute before it goes on to the disk.
-			args: []string{"-machine", "q35", "-m", "1024", "-fw_cfg", "name=opt/org.tianocore/IPv6PXESupport,string=n"},
+			args: append([]string{"-machine", "q35", "-m", "1024"}, noIPv6...),
 			code: ovmf + "OVMF_CODE_4M.fd", vars: ovmf + "OVMF_VARS_4M.fd",
 		},
 		UEFIHTTP: {
 			program: "qemu-system-x86_64", nic: noROM,
-			args: []string{"-machine", "q35", "-m", "1024",
-				// Or the firmware would try PXE first, for two minutes.
-				"-fw_cfg", "name=opt/org.tianocore/IPv4PXESupport,string=n",
-				"-fw_cfg", "name=opt/org.tianocore/IPv6PXESupport,string=n"},
+			// Or the firmware would try PXE first.
+			args: append([]string{"-machine", "q35", "-m", "1024", "-fw_cfg", "name=opt/org.tianocore/IPv4PXESupport,string=n"}, noIPv6...),
 			code: ovmf + "OVMF_CODE_4M.fd", vars: ovmf + "OVMF_VARS_4M.fd",
 		},
 		SecureBoot: {

@@ -83,6 +83,10 @@ func (s *server) sample() metrics.Sample {
 	for _, c := range s.Checks() {
 		v.Healthy[c.Name] = map[admin.Health]float64{admin.Healthy: 1, admin.Degraded: 0.5}[c.Health]
 	}
+	v.Stages = map[string]time.Duration{}
+	for _, st := range r.Stages {
+		v.Stages[st.Stage] = st.Took
+	}
 	for _, reason := range reconcile.Failures() {
 		v.Failures[string(reason)] = r.Failures[reason]
 	}

@@ -131,7 +131,7 @@ func TestSample(t *testing.T) {
 	m := New(func() Sample {
 		return Sample{
 			Version: "1.0", Revision: "main@sha1:0123456789abcdef", Applied: at, Checked: at, Pending: true,
-			Healthy: map[string]float64{"dhcp": 0.5}, Failures: map[string]uint64{"GateRefused": 2},
+			Healthy: map[string]float64{"dhcp": 0.5}, Failures: map[string]uint64{"GateRefused": 2}, Stages: map[string]time.Duration{"evaluate": 1500 * time.Millisecond},
 			Nodes: map[NodeState]int{{"rack", "ready"}: 7}, Stuck: map[fact.Stage]int{fact.StageKernel: 3},
 			Pools: map[PoolState]uint64{{"rack", "boot", "any", "bound"}: 5},
 		}
@@ -143,6 +143,7 @@ func TestSample(t *testing.T) {
 		"hostler_config_pending":                   `hostler_config_pending 1`,
 		"hostler_health":                           `hostler_health{check="dhcp"} 0.5`,
 		"hostler_reconcile_errors_total":           `hostler_reconcile_errors_total{stage="GateRefused"} 2`,
+		"hostler_reconcile_stage_seconds":          `hostler_reconcile_stage_seconds{stage="evaluate"} 1.5`,
 		"hostler_nodes":                            `hostler_nodes{state="ready",subnet="rack"} 7`,
 		"hostler_pool_addresses":                   `hostler_pool_addresses{kind="any",pool="boot",state="bound",subnet="rack"} 5`,
 	} {

@@ -11,12 +11,13 @@ import (
 // Sample is how things stand at a scrape.
 type Sample struct {
 	Version     string
-	Revision    fact.Revision      // empty: nothing is served
-	Applied     time.Time          // when it was
-	Checked     time.Time          // when the source last answered
-	Pending     bool               // a revision waits for somebody to apply it
-	Healthy     map[string]float64 // by check: 1 ok, 0.5 degraded, 0 failed
-	Failures    map[string]uint64  // of reconciling, by stage
+	Revision    fact.Revision            // empty: nothing is served
+	Applied     time.Time                // when it was
+	Checked     time.Time                // when the source last answered
+	Pending     bool                     // a revision waits for somebody to apply it
+	Healthy     map[string]float64       // by check: 1 ok, 0.5 degraded, 0 failed
+	Failures    map[string]uint64        // of reconciling, by stage
+	Stages      map[string]time.Duration // of bringing the revision into force
 	Nodes       map[NodeState]int
 	Stuck       map[fact.Stage]int
 	Pools       map[PoolState]uint64
@@ -79,6 +80,10 @@ func (s sampler) Collect(ch chan<- prometheus.Metric) {
 	failures := c.counter("reconcile_errors_total", "Attempts to apply a revision that failed, by the stage that refused it.", "stage")
 	for stage, n := range v.Failures {
 		failures.add(float64(n), stage)
+	}
+	stages := c.gauge("reconcile_stage_seconds", "How long each stage of bringing the revision in force took; none after a start.", "stage")
+	for stage, took := range v.Stages {
+		stages.add(took.Seconds(), stage)
 	}
 	s.machines(&v, c)
 	s.notices(&v, c)

@@ -58,7 +58,7 @@ const endless = "spec {\n language = 1\n}\nlocals {\n x = [for a in range(1000) 
 
 // A child that is kept gives what a new one would, shares what has not changed, and a text that ends it harms nothing after it.
 func TestWarmChild(t *testing.T) {
-	r := newWarmRig(t, Limits{Wall: 2 * time.Second})
+	r := newWarmRig(t, Limits{Wall: 4 * time.Second})
 	first := r.same(tableText("one", "/files"))
 	pid := r.pid()
 	second := r.same(tableText("two", "/files"))

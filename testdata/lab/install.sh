@@ -63,7 +63,7 @@ prepare() {
 	cp "$3" "$root/bin/busybox"
 	cp "$here/init" "$root/init"
 	chmod 755 "$root" "$root/init" "$root/bin/busybox"
-	for m in virtio_ring virtio virtio_pci_legacy_dev virtio_pci_modern_dev virtio_pci failover net_failover virtio_net virtio_blk; do
+	for m in virtio_ring virtio virtio_pci_legacy_dev virtio_pci_modern_dev virtio_pci failover net_failover virtio_net virtio_blk veth llc stp garp mrp 8021q; do
 		file=$(find "$kernel" -name "$m.ko*")
 		cp "$file" "$root/lib/modules/"
 		case $file in *.xz) xz -d "$root/lib/modules/$m.ko.xz" ;; esac

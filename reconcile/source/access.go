@@ -1,6 +1,7 @@
 package source
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -18,19 +19,20 @@ import (
 
 // access is how to reach a remote. Keys and tokens are read anew for each use, so that they can be replaced.
 type access struct {
-	auth transport.AuthMethod
-	ca   []byte
+	auth  transport.AuthMethod
+	ca    []byte
+	proxy transport.ProxyOptions
 }
 
-func (r *remote) access() (access, error) {
+func (r *remote) access(ctx context.Context) (access, error) {
 	ep, err := transport.NewEndpoint(r.o.Location)
 	if err != nil {
 		return access{}, errors.New("not a repository's URL")
 	}
 	switch ep.Protocol {
 	case "ssh":
-		auth, err := r.o.sshAuth(ep)
-		return access{auth: auth}, err
+		auth, err := r.o.sshAuth(ctx, ep)
+		return access{auth: auth, proxy: boundedSSH()}, err
 	case "https", "http":
 		return r.o.httpAuth(ep)
 	default:
@@ -67,7 +69,7 @@ func (o Options) httpAuth(ep *transport.Endpoint) (access, error) {
 // sshAuth checks the host against known_hosts. A client that offers every host key algorithm may be shown a key of a type that
 // known_hosts does not hold for this host, and takes that for an attack (go-git#1551); so only the types that it holds for
 // the dialled host are offered.
-func (o Options) sshAuth(ep *transport.Endpoint) (transport.AuthMethod, error) {
+func (o Options) sshAuth(ctx context.Context, ep *transport.Endpoint) (transport.AuthMethod, error) {
 	db, err := gitssh.NewKnownHostsDb(o.knownHosts()...)
 	if err != nil {
 		return nil, fmt.Errorf("reading known_hosts: %w", err)
@@ -102,7 +104,11 @@ func (o Options) sshAuth(ep *transport.Endpoint) (transport.AuthMethod, error) {
 		agent.HostKeyCallbackHelper = check
 		auth = agent
 	}
-	return timeLimited{auth}, nil
+	limit := handshakeTime
+	if deadline, ok := ctx.Deadline(); ok {
+		limit = max(min(limit, time.Until(deadline)), time.Nanosecond) // zero would be none
+	}
+	return timeLimited{auth, limit}, nil
 }
 
 // sshMethod is what go-git's ssh transport wants of an authentication method.
@@ -111,13 +117,16 @@ type sshMethod interface {
 	ClientConfig() (*ssh.ClientConfig, error)
 }
 
-// timeLimited bounds the connecting to an ssh host: go-git's ssh transport ignores contexts.
-type timeLimited struct{ sshMethod }
+// timeLimited bounds the connecting to an ssh host.
+type timeLimited struct {
+	sshMethod
+	limit time.Duration
+}
 
 func (t timeLimited) ClientConfig() (*ssh.ClientConfig, error) {
 	c, err := t.sshMethod.ClientConfig()
 	if err == nil {
-		c.Timeout = 15 * time.Second
+		c.Timeout = t.limit
 	}
 	return c, err
 }

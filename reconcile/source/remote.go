@@ -67,12 +67,12 @@ func redact(location string) string {
 
 // Head implements Source: one ls-remote.
 func (r *remote) Head(ctx context.Context) (fact.Revision, error) {
-	a, err := r.access()
+	a, err := r.access(ctx)
 	if err != nil {
 		return "", fmt.Errorf("source: %s: %w", r, err)
 	}
 	rem := git.NewRemote(memory.NewStorage(), &config.RemoteConfig{Name: "origin", URLs: []string{r.o.Location}})
-	refs, err := rem.ListContext(ctx, &git.ListOptions{Auth: a.auth, CABundle: a.ca})
+	refs, err := rem.ListContext(ctx, &git.ListOptions{Auth: a.auth, CABundle: a.ca, ProxyOptions: a.proxy})
 	if err != nil {
 		return "", fmt.Errorf("source: %s: listing branches: %w", r, err)
 	}
@@ -238,7 +238,7 @@ func (r *remote) readable(rev fact.Revision) (*object.Commit, error) {
 // fetch brings one branch into a mirror. The + matters: without it a branch that was force-pushed stays where it is, and with
 // NoTags go-git does not even say so.
 func (r *remote) fetch(ctx context.Context, dir, branch string) error {
-	a, err := r.access()
+	a, err := r.access(ctx)
 	if err != nil {
 		return &accessError{err}
 	}
@@ -250,12 +250,17 @@ func (r *remote) fetch(ctx context.Context, dir, branch string) error {
 		}
 	}
 	ref := plumbing.NewBranchReferenceName(branch)
-	rem := git.NewRemote(repo.Storer, &config.RemoteConfig{Name: "origin", URLs: []string{r.o.Location}})
+	ctx, storage, stop := stallable(ctx, lay.storage())
+	defer stop()
+	rem := git.NewRemote(storage, &config.RemoteConfig{Name: "origin", URLs: []string{r.o.Location}})
 	err = rem.FetchContext(ctx, &git.FetchOptions{
 		RefSpecs: []config.RefSpec{config.RefSpec("+" + ref.String() + ":" + ref.String())},
-		Tags:     git.NoTags, Force: true, Auth: a.auth, CABundle: a.ca,
+		Tags:     git.NoTags, Force: true, Auth: a.auth, CABundle: a.ca, ProxyOptions: a.proxy,
 	})
 	if err != nil && !errors.Is(err, git.NoErrAlreadyUpToDate) {
+		if cause := context.Cause(ctx); errors.Is(cause, errStalled) {
+			err = cause
+		}
 		return &accessError{err}
 	}
 	return repo.Storer.SetReference(plumbing.NewSymbolicReference(plumbing.HEAD, ref))

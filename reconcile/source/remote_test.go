@@ -118,16 +118,22 @@ func readFile(t *testing.T, name string) string {
 	return string(b)
 }
 
-// httpsServer serves every repository below a folder by git's own CGI program, to those who have the token. It gives the base URL and
-// options that reach it.
-func httpsServer(t *testing.T, root string) (string, Options) {
+// gitBackend serves every repository below a folder by git's own CGI program.
+func gitBackend(t *testing.T, root string) http.Handler {
 	t.Helper()
 	git, err := exec.Command("git", "--exec-path").Output()
 	if err != nil {
 		t.Fatal(err)
 	}
-	backend := &cgi.Handler{Path: strings.TrimSpace(string(git)) + "/git-http-backend",
+	return &cgi.Handler{Path: strings.TrimSpace(string(git)) + "/git-http-backend",
 		Env: []string{"GIT_PROJECT_ROOT=" + root, "GIT_HTTP_EXPORT_ALL=1"}}
+}
+
+// httpsServer serves every repository below a folder to those who have the token. It gives the base URL and
+// options that reach it.
+func httpsServer(t *testing.T, root string) (string, Options) {
+	t.Helper()
+	backend := gitBackend(t, root)
 	token := rand.Text()
 	srv := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
 		if _, got, _ := q.BasicAuth(); got != token {

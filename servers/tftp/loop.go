@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -251,6 +252,14 @@ func (l *loop) repeated(p []byte, peer netip.AddrPort) bool {
 	}
 	l.finish(t, errAskedAgain)
 	return false
+}
+
+// await notes that a machine has yet to answer. Those that have, or that were given up, are forgotten by and by.
+func (l *loop) await(t *transfer) {
+	if len(l.unmet) >= 2*l.limits.most {
+		l.unmet = slices.DeleteFunc(l.unmet, func(t *transfer) bool { return t.ended || t.sender.met })
+	}
+	l.unmet = append(l.unmet, t)
 }
 
 // makeRoom ends the oldest transfer whose machine has not answered yet: a flood of requests with invented addresses fills every place with

@@ -170,6 +170,38 @@ func TestFlood(t *testing.T) {
 	}
 }
 
+// TestNothingStays holds that a transfer leaves nothing behind in memory: a server answers millions.
+func TestNothingStays(t *testing.T) {
+	srv := start(t, func(c *Config) { c.MaxTransfers = 8 })
+	p := newPeer(t, srv.addr)
+	port69 := p.to
+	heap := func() uint64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	probes := func(n int) {
+		for range n {
+			p.to = port69
+			p.send("RRQ large.efi octet tsize=0")
+			if got := p.receive(2 * time.Second); got != "OACK tsize=1048576" {
+				t.Fatal(got)
+			}
+			p.send("ERROR 8 User aborted the transfer")
+			if e := srv.events.next(t); e.Result != fact.Probe {
+				t.Fatal(e)
+			}
+		}
+	}
+	probes(20)
+	before := heap()
+	probes(500)
+	if after := heap(); after > before+4<<20 { // each has read 32 KiB
+		t.Errorf("500 transfers left %d KiB", (after-before)>>10)
+	}
+}
+
 // breaking is a file whose reading goes wrong after the first bytes.
 type breaking struct {
 	*bytes.Reader

@@ -110,7 +110,7 @@ func (l *loop) begin(t *transfer, f found, s *sender) {
 		t.trace.moved(t.to.fd)
 		l.bySocket[int32(sock)] = t
 	}
-	l.unmet = append(l.unmet, t)
+	l.await(t)
 	t.sender.start(l.now)
 	l.advance(t)
 }
@@ -187,12 +187,16 @@ func (l *loop) finish(t *transfer, err error) {
 	l.release(t)
 }
 
-// release gives the file back, unless it is being read: then that is done once it was.
+// release gives the file back, and what was read of it, unless it is being read: then that is done once it was.
 func (l *loop) release(t *transfer) {
-	if t.content != nil && (t.sender == nil || !t.sender.src.reading) {
+	if t.sender != nil && t.sender.src.reading {
+		return
+	}
+	if t.content != nil {
 		t.content.Close()
 		t.content = nil
 	}
+	t.sender = nil
 }
 
 // judge says in the event how the transfer ended, and tells the machine if it waits for more.

@@ -20,6 +20,7 @@ import (
 // Metrics are the counters of one server. Its methods do not wait, and allocate nothing once a label was seen.
 type Metrics struct {
 	registry *prometheus.Registry
+	scrapes  http.Handler
 
 	dhcpMessages   *prometheus.CounterVec
 	dhcpSeconds    *prometheus.HistogramVec
@@ -71,6 +72,7 @@ func New(sample func() Sample) *Metrics {
 	m.registry.MustRegister(m.dhcpMessages, m.dhcpSeconds, m.tftpTransfers, m.tftpBytes, m.httpRequests, m.httpBytes, m.stageSeconds, m.boots,
 		m.storeSeconds, m.convergeSecond, sampler{sample}, collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.scrapes = promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{MaxRequestsInFlight: mostScrapes})
 	return m
 }
 
@@ -93,10 +95,11 @@ func histograms(name, help string, buckets []float64, labels ...string) *prometh
 	return prometheus.NewHistogramVec(prometheus.HistogramOpts{Namespace: namespace, Name: name, Help: help, Buckets: buckets}, labels)
 }
 
-// ServeHTTP answers a scrape.
-func (m *Metrics) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{MaxRequestsInFlight: 2}).ServeHTTP(w, r)
-}
+// mostScrapes go on at the same time: each looks at every node and lease.
+const mostScrapes = 2
+
+// ServeHTTP answers a scrape, or, when there are too many, with 503.
+func (m *Metrics) ServeHTTP(w http.ResponseWriter, r *http.Request) { m.scrapes.ServeHTTP(w, r) }
 
 // Event counts one step of a boot.
 func (m *Metrics) Event(e fact.Event) {

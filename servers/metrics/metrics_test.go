@@ -2,8 +2,10 @@ package metrics
 
 import (
 	"fmt"
+	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -123,6 +125,35 @@ hostler_boots_total{image="compute",reason="kernel",result="abandoned"} 1
 	}
 	if got := scrape(m, "hostler_boot_stage_seconds_sum"); got != "hostler_boot_stage_seconds_sum{image=\"compute\",stage=\"script\"} 12\n" {
 		t.Error(got)
+	}
+}
+
+// TestScrapesAtOnce holds that who asks over and over cannot have all nodes counted a thousand times at once.
+func TestScrapesAtOnce(t *testing.T) {
+	counting, counted := make(chan struct{}), make(chan struct{})
+	m := New(func() Sample {
+		counting <- struct{}{}
+		<-counted
+		return Sample{}
+	})
+	var scrapes sync.WaitGroup
+	for range mostScrapes {
+		scrapes.Go(func() { scrape(m, "hostler_health") })
+		<-counting
+	}
+	w := httptest.NewRecorder()
+	done := make(chan struct{})
+	go func() { defer close(done); m.ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil)) }()
+	select {
+	case <-done:
+	case <-counting:
+		t.Error("one more than there may be is answered")
+	}
+	close(counted)
+	<-done
+	scrapes.Wait()
+	if w.Code != http.StatusServiceUnavailable {
+		t.Errorf("status %d", w.Code)
 	}
 }
 

@@ -13,7 +13,7 @@ var magicCookie = []byte{99, 130, 83, 99}
 // clients: the end option may be missing, and a BOOTP request may have a vendor field that is not RFC 1497's.
 func decode(buf []byte, n int) (*dhcpv4.DHCPv4, error) {
 	const options = headerLen - 1 // where they begin
-	if n >= options-4 && buf[0] == byte(dhcpv4.OpcodeBootRequest) && !bytes.Equal(buf[options-4:options], magicCookie) {
+	if n >= options-4 && buf[0] == byte(dhcpv4.OpcodeBootRequest) && (n < options || !bytes.Equal(buf[options-4:options], magicCookie)) {
 		n = options
 		copy(buf[options-4:], magicCookie)
 	}

@@ -183,7 +183,7 @@ func TestDecode(t *testing.T) {
 		{"too short", bootp[:235], "have 0 bytes, want 4 bytes"},
 		{"a reply", wirePacket{op: 2, options: opt(53, 2)}.bytes(), "operation 2 is not a request"},
 	} {
-		buf := make([]byte, 2048)
+		buf := bytes.Repeat(magicCookie, 512) // it was used before
 		req, err := decode(buf, copy(buf, c.b))
 		got := fmt.Sprint(err)
 		if err == nil {

@@ -1,6 +1,7 @@
 package dhcp
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -73,7 +74,7 @@ func (s *Server) heard(a *attachment, frame []byte) {
 	if m != fact.Offer && m != fact.Ack {
 		return
 	}
-	id := addrOf(resp.Options[optServerID])
+	id := cmp.Or(addrOf(resp.Options[optServerID]), src) // a reply without its server's name breaks RFC 2131, and machines take it
 	x.facts = fact.Facts{Message: fact.Discover, Arch: fact.NoArch, Xid: binary.BigEndian.Uint32(resp.TransactionID[:]), Ingress: *a.ingress.Load()}
 	if hardware(resp, &x.facts.MAC) != nil || slices.Contains(x.facts.Ingress.Owned, id) || slices.Contains(x.facts.Ingress.Owned, src) {
 		return

@@ -36,7 +36,7 @@ func (s *Server) looksFor(w worker, o outgoing) bool {
 	} else if relayed {
 		p.wait, p.ask = echoWait, func() error { return s.prober.echo(p) }
 	} else {
-		p.wait, p.ask = arpWait, func() error { return s.prober.arp(x.link, p.addr) }
+		p.link, p.wait, p.ask = x.link, arpWait, func() error { return s.prober.arp(x.link, p.addr) }
 	}
 	p.done = func(owner string) {
 		o.owner = owner
@@ -87,8 +87,9 @@ type prober struct {
 // probe is one address that is looked for.
 type probe struct {
 	addr  netip.Addr
-	mac   fact.MAC // of the machine that it is meant for, which may have it already
-	nonce [8]byte  // what an echo must bring back
+	link  *attachment // whose segment is asked; nil for an echo, which may come back by any
+	mac   fact.MAC    // of the machine that it is meant for, which may have it already
+	nonce [8]byte     // what an echo must bring back
 	asked int
 	wait  time.Duration
 	ask   func() error
@@ -160,11 +161,12 @@ func (p *prober) silent(x *probe, now time.Time) {
 	x.done("")
 }
 
-// found ends the search for an address that somebody has. The machine that it is meant for may keep what it had.
-func (p *prober) found(addr netip.Addr, owner string, mac net.HardwareAddr, nonce []byte) {
+// found ends the search for an address that somebody has, on the segment that was asked: what others say there is of other networks. The
+// machine that it is meant for may keep what it had.
+func (p *prober) found(link *attachment, addr netip.Addr, owner string, mac net.HardwareAddr, nonce []byte) {
 	p.mu.Lock()
 	x := p.running[addr]
-	if x == nil || mac != nil && string(mac) == string(x.mac[:]) || mac == nil && string(nonce) != string(x.nonce[:]) {
+	if x == nil || x.link != link || mac != nil && string(mac) == string(x.mac[:]) || mac == nil && string(nonce) != string(x.nonce[:]) {
 		p.mu.Unlock()
 		return
 	}
@@ -218,7 +220,7 @@ func (p *prober) arpConn(a *attachment) (*packet.Conn, error) {
 				return // it was closed, with the interface's other sockets
 			}
 			if addr, mac, ok := arpAnswer(b[:n]); ok {
-				p.found(addr, mac.String(), mac, nil)
+				p.found(a, addr, mac.String(), mac, nil)
 			}
 		}
 	})
@@ -260,7 +262,7 @@ func (p *prober) echoConn() (*net.IPConn, error) {
 				return // it was closed
 			}
 			if nonce, ok := echoAnswer(b[:n]); ok {
-				p.found(addrOf(from.IP), "a host that answers ping", nil, nonce)
+				p.found(nil, addrOf(from.IP), "a host that answers ping", nil, nonce)
 			}
 		}
 	})

@@ -193,6 +193,24 @@ func TestProbes(t *testing.T) {
 	}
 }
 
+// TestProbeOfAnotherSegment holds that who answers on one segment cannot take the addresses of another out of use.
+func TestProbeOfAnotherSegment(t *testing.T) {
+	p, here, there := newProber(), &attachment{}, &attachment{}
+	a, intruder := addr("10.0.0.1"), net.HardwareAddr{2, 0, 0, 0, 0, 9}
+	var owner string
+	x := &probe{addr: a, link: here, wait: time.Hour, ask: func() error { return nil }, done: func(o string) { owner = o }}
+	if state, err := p.start(x, time.Unix(1000, 0)); err != nil || state != looking {
+		t.Fatal(state, err)
+	}
+	p.found(there, a, "somebody there", intruder, nil)
+	if owner != "" {
+		t.Errorf("%s has it", owner)
+	}
+	if p.found(here, a, "somebody here", intruder, nil); owner != "somebody here" {
+		t.Errorf("%q has it", owner)
+	}
+}
+
 func FuzzProbeAnswers(f *testing.F) {
 	f.Add(append([]byte{0, 1, 8, 0, 6, 4, 0, 2}, bytes.Repeat([]byte{10}, 20)...))
 	f.Add(arpQuestion(net.HardwareAddr{2, 0, 0, 0, 0, 1}, netip.MustParseAddr("10.0.0.1")))

@@ -94,6 +94,18 @@ func (s *Snapshot) Boots(n *spec.Node) (mac fact.MAC, subnet string, held bool) 
 	return ifc.MAC, ifc.Subnet, s.hold(n) != ""
 }
 
+// Local reports whether a declared machine is to start without us, from its disk or whatever it has: silence after its
+// address is then no trouble.
+func (s *Snapshot) Local(mac fact.MAC) bool {
+	p, ok := s.byMAC[mac]
+	if !ok {
+		return false
+	}
+	n := &s.fleet.Nodes[p.node]
+	mode := s.bootMode(n)
+	return (mode == spec.BootDisk || mode == spec.BootOff) && !n.Disabled && s.hold(n) == ""
+}
+
 // Counts gives the number of declared machines that boot on each subnet.
 func (s *Snapshot) Counts() map[string]int {
 	counts := map[string]int{}

@@ -93,7 +93,8 @@ func (s *server) Nodes(f admin.Filter) any {
 		mac, subnet, held := snapshot.Boots(n)
 		state := "unseen"
 		if b := boots[mac]; b != nil {
-			state = string(b.Outcome)
+			state = string(outcome(snapshot, mac, b.Outcome))
+			b.Outcome = timeline.Outcome(state)
 		}
 		if held {
 			state = "held"
@@ -123,14 +124,27 @@ func (s *server) Boots(f admin.Filter) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s.boots.Boots(mac, f.Newest), nil
+	boots := s.boots.Boots(mac, f.Newest)
+	snapshot, _ := s.recon.Current()
+	for i := range boots {
+		boots[i].Outcome = outcome(snapshot, mac, boots[i].Outcome)
+	}
+	return boots, nil
+}
+
+// outcome puts right what the timeline cannot know: a machine that is to start from its disk is not stuck when it says no more.
+func outcome(s *render.Snapshot, mac fact.MAC, o timeline.Outcome) timeline.Outcome {
+	if o == timeline.Stuck && s != nil && s.Local(mac) {
+		return timeline.Local
+	}
+	return o
 }
 
 // latest are the newest boots of the machines that a filter lets through.
 func (s *server) latest(f admin.Filter) []timeline.Boot {
 	snapshot, _ := s.recon.Current()
-	return s.boots.Latest(func(mac fact.MAC, _ fact.Stage, o timeline.Outcome) bool {
-		if f.State != "" && f.State != string(o) {
+	boots := s.boots.Latest(func(mac fact.MAC, _ fact.Stage, o timeline.Outcome) bool {
+		if f.State != "" && f.State != string(outcome(snapshot, mac, o)) {
 			return false
 		}
 		if f.Subnet == "" || snapshot == nil {
@@ -139,6 +153,10 @@ func (s *server) latest(f admin.Filter) []timeline.Boot {
 		subnet, _, _, _ := snapshot.Belongs(mac)
 		return subnet == f.Subnet
 	})
+	for i := range boots {
+		boots[i].Outcome = outcome(snapshot, boots[i].MAC, boots[i].Outcome)
+	}
+	return boots
 }
 
 func (s *server) machine(name string) (fact.MAC, error) {

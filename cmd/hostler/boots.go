@@ -24,7 +24,7 @@ func bootsCommand() command {
 			asJSON := fs.Bool("json", false, "Print as JSON.")
 			follow := fs.Bool("follow", false, "Print steps as they happen, until interrupted.")
 			n := fs.Int("n", 1, "How `many` boots of the machine; 0: all that are kept.")
-			filter := filterFlags(fs, "booting, ready or stuck")
+			filter := filterFlags(fs, "booting, ready, stuck or local")
 			packets := fs.Bool("packets", false, "Print the packets of the machine's newest boots, as they were received and sent.")
 			pcap := fs.String("pcap", "", "Write these packets to a capture `file` that tshark and Wireshark read.")
 			return func(ctx context.Context, env *environment, args []string) int {

@@ -128,6 +128,7 @@ func (s *server) countNodes(snapshot *render.Snapshot, v *metrics.Sample) {
 		if !declared {
 			return
 		}
+		o = outcome(snapshot, mac, o)
 		state := string(o)
 		switch {
 		case held:

@@ -26,6 +26,7 @@ const (
 	Ready   Outcome = "ready" // the machine said so
 	Stuck   Outcome = "stuck" // nothing was heard of it for ten minutes
 	Ended   Outcome = "ended" // the machine began another boot before it was ready
+	Local   Outcome = "local" // nothing was heard of it because it was to start by itself; who knows the spec says so instead of Stuck
 )
 
 // Boot is one boot of one machine, as its events tell.

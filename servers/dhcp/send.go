@@ -1,11 +1,13 @@
 package dhcp
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
+	"golang.org/x/sys/unix"
 
 	"hostler/render/fact"
 )
@@ -72,6 +74,9 @@ func (s *Server) deliver(x *exchange, resp *dhcpv4.DHCPv4, payload []byte) error
 		if err == nil {
 			s.sent(x, src, r.to, payload)
 			return nil
+		}
+		if errors.Is(err, unix.EMSGSIZE) { // says nothing of the interface: the client sent more to be echoed than a frame holds
+			return fmt.Errorf("sending to %s on %s: %w", r.to, a.ifi.Name, unix.EMSGSIZE)
 		}
 		if a.noUnicast(err) {
 			s.cfg.Log.Warn("dhcp: replies to machines without an address are broadcast", "interface", a.ifi.Name, "err", err)

@@ -348,3 +348,25 @@ func TestNothingYet(t *testing.T) {
 		t.Error(describe(e))
 	}
 }
+
+// TestReplyLongerThanAFrame: what a client wants echoed can make a reply too long for its interface. Nobody gets such a reply, and the
+// interface is as well as before.
+func TestReplyLongerThanAFrame(t *testing.T) {
+	seg := newSegment(t, "10.77.0.1/24")
+	s := serve(t, nil, seg.server)
+	var id []byte
+	for range 5 {
+		id = append(id, text(optClientID, strings.Repeat("x", 240))...)
+	}
+	seg.raw(t).send(wirePacket{xid: 1, mac: n1, options: message(fact.Discover, id)}.bytes())
+	e := s.waitEvent(t, 1, "DHCP Offer")
+	if want := "sending to 10.77.0.11:68 on " + seg.server + ": message too long"; e.Result != fact.Failed || e.Detail != want {
+		t.Errorf("%s %s, want %s", e.Result, e.Detail, want)
+	}
+	if got := s.State().Interfaces[0].Broadcasting; got != "" {
+		t.Errorf("replies are broadcast: %s", got)
+	}
+	if strings.Contains(s.said(), "are broadcast") {
+		t.Error(s.said())
+	}
+}

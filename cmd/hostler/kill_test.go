@@ -6,12 +6,9 @@ import (
 	"encoding/json"
 	"errors"
 	"flag"
-	"fmt"
 	"math/rand/v2"
 	"net"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"regexp"
 	"strconv"
 	"sync"
@@ -58,27 +55,16 @@ subnet "room" {
 // TestKill kills the server at random moments, while a crowd takes, renews and releases addresses and while commits come in. Whatever was
 // acknowledged must be there afterwards, no address may have two owners, and what is served is a whole revision.
 func TestKill(t *testing.T) {
-	l := newLab(t)
-	must(t, "ip", "-n", l.server, "addr", "flush", "dev", "eth0")
-	must(t, "ip", "-n", l.server, "addr", "add", "10.77.0.1/16", "dev", "eth0")
-	must(t, "ip", "-n", l.machine, "addr", "add", "10.77.0.2/16", "dev", "eth0")
-	repo, files := filepath.Join(l.dir, "room"), l.files()
-	fleet := filepath.Join(repo, "room.boot.hcl")
-	must(t, "git", "init", "-q", "-b", "main", repo)
-	if err := os.WriteFile(fleet, []byte(killSpec), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	l.commit(repo, "round 0")
-	c := newCrowd(t, l, 1500)
+	l, c, repo := crowdLab(t, 1500)
+	files := l.files()
 	whole := ""
 	for round := range *killRounds {
 		s := l.serve("-var", "files="+files, repo)
 		wholeRevision(t, l.script("02:00:00:00:00:00"), &whole, round)
 		c.check(s.leases())
-		edit(t, fleet, fmt.Sprintf("round = %d }", round), fmt.Sprintf("round = %d }", round+1))
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond+rand.N(300*time.Millisecond))
 		committed := make(chan struct{})
-		go func() { defer close(committed); l.commit(repo, "next") }()
+		go func() { defer close(committed); l.round(repo, round+1) }()
 		c.run(ctx)
 		cancel()
 		s.kill(syscall.SIGKILL)
@@ -93,7 +79,10 @@ func TestKill(t *testing.T) {
 	t.Logf("%d rounds, %d ACKs, %d releases", *killRounds, c.acks, c.releases)
 }
 
-var roundIn = regexp.MustCompile(`round=(\d+)`)
+var (
+	roundIn  = regexp.MustCompile(`round=(\d+)`)
+	ownTexts = regexp.MustCompile(`(round|boot|r|rev|revision)=[^ &\n]*|hostler\.boot=\S*`)
+)
 
 // wholeRevision holds that a script is that of one revision, and of none that was not committed yet.
 func wholeRevision(t *testing.T, script string, whole *string, last int) {
@@ -105,7 +94,7 @@ func wholeRevision(t *testing.T, script string, whole *string, last int) {
 	if n, _ := strconv.Atoi(m[1]); n > last {
 		t.Fatalf("round %d is served, and %d was the last to be committed", n, last)
 	}
-	rest := regexp.MustCompile(`(round|boot|r|rev|revision)=[^ &\n]*|hostler\.boot=\S*`).ReplaceAllString(script, "")
+	rest := anonymous(script)
 	if *whole == "" {
 		*whole = rest
 	}

@@ -26,16 +26,15 @@ type body struct {
 
 // attr is an attribute, its expression and what the expression needs.
 type attr struct {
-	name     string
-	expr     hcl.Expression
-	nameAt   hcl.Range
-	each     bool   // the expression uses each
-	eachStep string // NAME of each.value.NAME, if it is that
-	self     bool   // the expression uses self
-	broken   bool   // a mistake in it was reported already
-	settled  bool   // val is its value, for every instance
-	val      cty.Value
-	parts    [][2]*attr // of a map written out: keys and values
+	name    string
+	expr    hcl.Expression
+	nameAt  hcl.Range
+	each    bool // the expression uses each
+	self    bool // the expression uses self
+	broken  bool // a mistake in it was reported already
+	settled bool // val is its value, for every instance
+	val     cty.Value
+	parts   [][2]*attr // of a map written out: keys and values
 }
 
 // body holds a block against its schema.

@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-
-	"github.com/zclconf/go-cty/cty"
 )
 
 // group is a declared group with its place in the inheritance.
@@ -19,15 +17,15 @@ type group struct {
 
 // allLayers decodes the settings of everything that is a layer, once for all nodes.
 func (p *parser) allLayers() {
-	anyone := cty.DynamicVal
+	anyone := &subject{}
 	if p.defaults != nil {
-		s := &scope{p: p, owner: "defaults", self: &anyone}
+		s := &scope{p: p, owner: "defaults", self: anyone}
 		p.layers["defaults"] = s.settings(p.defaults, "defaults")
 	}
 	for _, kind := range []string{"image", "site", "subnet", "group"} {
 		for _, in := range p.all(kind) {
 			s := *in.scope
-			s.self = &anyone
+			s.self = anyone
 			p.layers[kind+"."+in.name] = s.settings(in.body, in.owner)
 		}
 	}

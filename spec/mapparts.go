@@ -88,7 +88,7 @@ func (s *scope) writtenParts(a *attr, pairs []hcl.KeyValuePair) []mapPart {
 }
 
 // anyNode reports whether self stands for every node at once.
-func (s *scope) anyNode() bool { return s.self != nil && !s.self.IsKnown() }
+func (s *scope) anyNode() bool { return s.self != nil && s.self.n == nil }
 
 func pick(v cty.Value, key string) cty.Value {
 	t := v.Type()

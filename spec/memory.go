@@ -286,7 +286,7 @@ func (p *parser) takeOver(u *unit, n, old *nodeSource) {
 	p.join(n, t.new)
 	if !t.late {
 		n.before = -1
-		p.ownSettings(n, func() *cty.Value { v := p.self(n); return &v })
+		p.ownSettings(n, &subject{p: p, n: n})
 	} else if n.Own != nil {
 		p.checkOwn(n)
 	}

@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"github.com/hashicorp/hcl/v2"
-	"github.com/zclconf/go-cty/cty"
 
 	"hostler/render/fact"
 	"hostler/spec/lang"
@@ -238,17 +237,10 @@ func (p *parser) hostname(n *nodeSource, b *body, i *Interface) string {
 
 // nodeSettings finds the node's profile and gives it what it has of its own.
 func (p *parser) nodeSettings(n *nodeSource, listed []string) {
-	var self *cty.Value // made when first needed
-	makeSelf := func() *cty.Value {
-		if self == nil {
-			v := p.self(n)
-			self = &v
-		}
-		return self
-	}
-	n.listed, n.own = listed, p.ownLayer(n, makeSelf)
+	self := &subject{p: p, n: n}
+	n.listed, n.own = listed, p.ownLayer(n, self)
 	p.join(n, p.profile(n.Interfaces[0].Subnet, listed, n.own.image()))
-	p.ownSettings(n, makeSelf)
+	p.ownSettings(n, self)
 }
 
 // image is the name of the image that a layer sets.
@@ -268,13 +260,13 @@ func (p *parser) join(n *nodeSource, pr *profile) {
 }
 
 // ownSettings gives a node the settings of its own layer, and those that its profile's expressions give it.
-func (p *parser) ownSettings(n *nodeSource, self func() *cty.Value) {
+func (p *parser) ownSettings(n *nodeSource, self *subject) {
 	entries := n.own.all()
 	for _, e := range n.profile.late {
 		if n.own.decides(e.path) {
 			continue
 		}
-		if e, ok := e.late.evaluate(self(), n.Place.Table, n.Place.Row); ok {
+		if e, ok := e.late.evaluate(self, n.Place.Table, n.Place.Row); ok {
 			entries = append(entries, e)
 		}
 	}
@@ -294,7 +286,7 @@ func (p *parser) ownSettings(n *nodeSource, self func() *cty.Value) {
 }
 
 // ownLayer decodes the node's own settings: once for a block whose settings use neither each nor self.
-func (p *parser) ownLayer(n *nodeSource, self func() *cty.Value) *layer {
+func (p *parser) ownLayer(n *nodeSource, self *subject) *layer {
 	b := n.body
 	if !b.settingsKnown {
 		b.settingsKnown = true
@@ -308,7 +300,7 @@ func (p *parser) ownLayer(n *nodeSource, self func() *cty.Value) *layer {
 	}
 	s := *n.scope
 	if !b.fixedSettings {
-		s.self = self()
+		s.self = self
 	}
 	l := s.settings(b, n.Address)
 	if b.fixedSettings {

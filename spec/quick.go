@@ -9,29 +9,84 @@ import (
 	"github.com/zclconf/go-cty/cty"
 )
 
-// The two expressions that every inventory has are evaluated without the machinery of hcl, which makes contexts, paths and types for
+// The expressions that every inventory has are evaluated without the machinery of hcl, which makes contexts, paths and types for
 // each row. Whatever is not plain is left to hcl, and so is every mistake.
 
-// eachStep gives NAME of the expression each.value.NAME.
-func eachStep(e hcl.Expression) string {
-	t, ok := e.(*hclsyntax.ScopeTraversalExpr)
-	if !ok || len(t.Traversal) != 3 || t.Traversal.RootName() != "each" {
-		return ""
+// plain evaluates each.key, each.value.NAME, self.NAME, literals, and templates and comparisons made of them. It gives what hcl gives,
+// or not ok.
+func (s *scope) plain(expr hcl.Expression) (cty.Value, bool) {
+	switch e := expr.(type) {
+	case *hclsyntax.LiteralValueExpr:
+		return e.Val, true
+	case *hclsyntax.ParenthesesExpr:
+		return s.plain(e.Expression)
+	case *hclsyntax.TemplateWrapExpr:
+		return s.plain(e.Wrapped)
+	case *hclsyntax.ScopeTraversalExpr:
+		return s.plainName(e.Traversal)
+	case *hclsyntax.TemplateExpr:
+		return s.plainTemplate(e)
+	case *hclsyntax.BinaryOpExpr:
+		x, ok := s.plain(e.LHS)
+		y, ok2 := s.plain(e.RHS)
+		if ok && ok2 && isString(x) && isString(y) && (e.Op == hclsyntax.OpEqual || e.Op == hclsyntax.OpNotEqual) {
+			return cty.BoolVal((x.AsString() == y.AsString()) == (e.Op == hclsyntax.OpEqual)), true
+		}
+	case *hclsyntax.ConditionalExpr:
+		return s.plainChoice(e)
 	}
-	value, ok := t.Traversal[1].(hcl.TraverseAttr)
-	name, ok2 := t.Traversal[2].(hcl.TraverseAttr)
-	if !ok || !ok2 || value.Name != "value" {
-		return ""
-	}
-	return name.Name
+	return cty.NilVal, false
 }
 
-// eachValue evaluates each.value.NAME of a plain object.
-func (s *scope) eachValue(a *attr) (cty.Value, bool) {
-	if !s.hasEach || a.eachStep == "" {
+func (s *scope) plainName(t hcl.Traversal) (cty.Value, bool) {
+	name, ok := stepName(t)
+	switch {
+	case !ok:
+	case t.RootName() == "self" && s.self != nil && len(t) == 2:
+		return s.self.text(name)
+	case t.RootName() != "each" || !s.hasEach:
+	case name == "key" && len(t) == 2:
+		return cty.StringVal(s.eachKey), true
+	case name == "value" && len(t) == 3:
+		if attr, ok := t[2].(hcl.TraverseAttr); ok {
+			return plainAttr(s.eachVal, attr.Name)
+		}
+	}
+	return cty.NilVal, false
+}
+
+func (s *scope) plainTemplate(e *hclsyntax.TemplateExpr) (cty.Value, bool) {
+	var b strings.Builder
+	for _, part := range e.Parts {
+		v, ok := s.plain(part)
+		if !ok || !isString(v) {
+			return cty.NilVal, false
+		}
+		b.WriteString(v.AsString())
+	}
+	return cty.StringVal(b.String()), true
+}
+
+// plainChoice evaluates a condition whose results have one type. A null that is written out takes that of the other.
+func (s *scope) plainChoice(e *hclsyntax.ConditionalExpr) (cty.Value, bool) {
+	cond, ok := s.plain(e.Condition)
+	yes, ok2 := s.plain(e.TrueResult)
+	no, ok3 := s.plain(e.FalseResult)
+	if !ok || !ok2 || !ok3 || cond.Type() != cty.Bool || cond.IsNull() {
 		return cty.NilVal, false
 	}
-	return plainAttr(s.eachVal, a.eachStep)
+	if yes.Type() == cty.DynamicPseudoType {
+		yes = cty.NullVal(no.Type())
+	} else if no.Type() == cty.DynamicPseudoType {
+		no = cty.NullVal(yes.Type())
+	}
+	if !yes.Type().IsPrimitiveType() || yes.Type() != no.Type() {
+		return cty.NilVal, false
+	}
+	if cond.True() {
+		return yes, true
+	}
+	return no, true
 }
 
 // plainAttr gives an attribute of an object, if it is a known value of a primitive type without marks.

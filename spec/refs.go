@@ -23,14 +23,14 @@ func (s *scope) ref(b *body, name, kind string) (string, bool) {
 }
 
 func (s *scope) asRef(name, kind string, v cty.Value, at spot) (string, bool) {
+	if isRef(v) && v.GetAttr("kind").AsString() == kind {
+		return v.GetAttr("name").AsString(), true
+	}
 	want := fmt.Sprintf("%s takes %s: %s.NAME", name, article(kind), kind)
 	switch {
 	case isRef(v):
-		if got := v.GetAttr("kind").AsString(); got != kind {
-			s.p.rep.err("wrong-kind", at, "Wrong kind of reference", fmt.Sprintf("%s, but this is %s, %s.", want, s.describe(v), article(got)))
-			return "", false
-		}
-		return v.GetAttr("name").AsString(), true
+		s.p.rep.err("wrong-kind", at, "Wrong kind of reference", fmt.Sprintf("%s, but this is %s, %s.", want, s.describe(v), article(v.GetAttr("kind").AsString())))
+		return "", false
 	case isString(v):
 		text := v.AsString()
 		if s.p.units[kind][text] != nil && nameProblem(text) == "" {

@@ -17,7 +17,7 @@ type scope struct {
 	hasEach bool
 	eachKey string
 	eachVal cty.Value
-	self    *cty.Value // the node for evalSelf; unknown: every node at once
+	self    *subject // for evalSelf; nil where self may not be used
 	ctx     *hcl.EvalContext
 	table   string // of the element of for_each
 	row     int
@@ -145,10 +145,10 @@ func article(noun string) string {
 
 // selfName names the node that self stands for, if it stands for one.
 func (s *scope) selfName(uses bool) string {
-	if !uses || !s.self.IsKnown() {
+	if !uses || s.self.n == nil {
 		return ""
 	}
-	return "node " + s.self.GetAttr("name").AsString()
+	return "node " + string(s.self.n.Name)
 }
 
 // context gives the names that an expression may use here.
@@ -169,7 +169,7 @@ func (s *scope) context(a *attr) *hcl.EvalContext {
 	}
 	if s.self != nil && a.self {
 		child := s.ctx.NewChild()
-		child.Variables = map[string]cty.Value{"self": *s.self}
+		child.Variables = map[string]cty.Value{"self": s.self.value()}
 		return child
 	}
 	return s.ctx
@@ -198,8 +198,10 @@ func (s *scope) evaluate(a *attr, self bool) cty.Value {
 			fmt.Sprintf("%s uses self, which is only known in kernel_args, vars and templates.", a.name))
 		return cty.DynamicVal
 	}
-	if v, ok := s.eachValue(a); ok {
-		return v
+	if a.each || a.self {
+		if v, ok := s.plain(a.expr); ok {
+			return v
+		}
 	}
 	ctx := s.context(a)
 	v, diags := a.expr.Value(ctx)

@@ -291,7 +291,7 @@ func (s *scope) goodLate(v cty.Value, part mapPart) bool {
 }
 
 // evaluate gives the entry of a late setting for one node.
-func (l *lateSetting) evaluate(self *cty.Value, table string, row int) (entry, bool) {
+func (l *lateSetting) evaluate(self *subject, table string, row int) (entry, bool) {
 	s := *l.scope
 	s.self, s.table, s.row = self, table, row
 	part := l.part

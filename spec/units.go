@@ -164,7 +164,7 @@ func (p *parser) analyseAttr(a *attr) {
 	for _, t := range a.expr.Variables() {
 		switch root := t.RootName(); root {
 		case "each":
-			a.each, a.eachStep = true, eachStep(a.expr)
+			a.each = true
 		case "self":
 			a.self = true
 		case "node":

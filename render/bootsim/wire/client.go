@@ -21,8 +21,10 @@ import (
 
 // pauses are what firmware does between two packets, without the network.
 type pauses struct {
-	loader time.Duration // from the loader's last byte to its own Discover
-	kernel time.Duration // from the last byte of the initrd until the system is up and has its network
+	request time.Duration // from its offer to its Request: it waits for better ones
+	loader  time.Duration // from the loader's last byte to the loader's own Discover
+	script  time.Duration // from the loader's lease until it asks for its script
+	kernel  time.Duration // from the last byte of the initrd until the system is up and has its network
 }
 
 // pace is how a kind of machine behaves in time.
@@ -35,16 +37,16 @@ type pace struct {
 // ipxeTimeouts are iPXE's: they double from one second to ten (src/net/udp/dhcp.c).
 var ipxeTimeouts = []time.Duration{1 * time.Second, 2 * time.Second, 4 * time.Second, 8 * time.Second, 10 * time.Second, 10 * time.Second}
 
-// paceOf gives a machine's pace. The pauses were measured with the lab's machines, whose processors are emulated; DHCP's time-outs are those of PXE
-// 2.1 section 2.2.3, TFTP's those of EDK2 (PxeBcSupport.h), which BIOS ROMs resemble.
+// paceOf gives a machine's pace. The pauses are those of the lab's machines, from undionly.kpxe and OVMF with ipxe.efi, as their boots show them; DHCP's
+// time-outs are those of PXE 2.1 section 2.2.3, TFTP's those of EDK2 (PxeBcSupport.h), which BIOS ROMs resemble.
 func paceOf(m bootsim.Machine) pace {
 	p := pace{
-		pauses: pauses{loader: 4 * time.Second, kernel: 6 * time.Second},
+		pauses: pauses{loader: 2600 * time.Millisecond, script: 8200 * time.Millisecond, kernel: 3400 * time.Millisecond},
 		dhcp:   []time.Duration{4 * time.Second, 8 * time.Second, 16 * time.Second, 32 * time.Second},
 		tftp:   patience{6, 4 * time.Second},
 	}
 	if m.Arch.UEFI() {
-		p.loader = 7 * time.Second
+		p.pauses = pauses{request: 3900 * time.Millisecond, loader: 6200 * time.Millisecond, script: 8 * time.Second, kernel: 3 * time.Second}
 	}
 	return p
 }
@@ -104,17 +106,18 @@ func (c *client) DHCP(f fact.Facts) ([]bootsim.Reply, error) {
 	if f.BootServer {
 		return nil, errors.New("a storm has no site DHCP server beside it")
 	}
-	timeouts, stage := c.pace.dhcp, "ack"
-	if f.IPXE {
-		timeouts = ipxeTimeouts
-	}
+	timeouts, stage, before := c.pace.dhcp, "ack", c.pace.request
 	if f.Message == fact.Discover {
-		stage = "offer"
-		if f.IPXE {
-			if err := c.wait(c.pace.loader); err != nil {
-				return nil, err
-			}
+		stage, before = "offer", 0
+	}
+	if f.IPXE {
+		timeouts, before = ipxeTimeouts, 0
+		if f.Message == fact.Discover {
+			before = c.pace.loader
 		}
+	}
+	if err := c.wait(before); err != nil {
+		return nil, err
 	}
 	request, err := encodeFacts(&f)
 	if err != nil {
@@ -204,6 +207,11 @@ func (c *client) HTTP(address string) (bootsim.File, error) {
 	at, err := url.Parse(address)
 	if err != nil {
 		return bootsim.File{}, err
+	}
+	if c.token == "" {
+		if err := c.wait(c.pace.script); err != nil {
+			return bootsim.File{}, err
+		}
 	}
 	start := time.Now()
 	f, err := get(c.ctx, c.http(), address)

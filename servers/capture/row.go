@@ -38,24 +38,9 @@ func Describe(packets []fact.Packet) []Row {
 		case fact.ProtoHTTP:
 			r.http(p)
 		}
-		r.Traffic, r.Description = printable(r.Traffic), printable(r.Description)
+		r.Traffic, r.Description = fact.Printable(r.Traffic), fact.Printable(r.Description)
 	}
 	return rows
-}
-
-// printable makes bytes of the network fit for a terminal.
-func printable(s string) string {
-	s = strings.Map(func(r rune) rune {
-		if r < ' ' || r >= 0x7f && r < 0xa0 || r == '\uFFFD' {
-			return '?'
-		}
-		return r
-	}, s)
-	const most = 300
-	if len(s) > most {
-		s = strings.ToValidUTF8(s[:most], "") + "..."
-	}
-	return s
 }
 
 func (r *Row) dhcp(p *fact.Packet) {

@@ -53,7 +53,7 @@ func (x *exchange) file(digest, name string) {
 	case http.StatusRequestedRangeNotSatisfiable, http.StatusPreconditionFailed:
 		x.event.Result, x.event.Detail = fact.Refused, strings.ToLower(http.StatusText(x.w.status))
 	case http.StatusPartialContent:
-		x.event.Detail = printable(x.r.Header.Get("Range"))
+		x.event.Detail = fact.Printable(x.r.Header.Get("Range"))
 	}
 }
 

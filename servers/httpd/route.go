@@ -79,7 +79,7 @@ func (s *Server) exchange(w http.ResponseWriter, r *http.Request) *exchange {
 		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(s.StallTimeout))
 	}
 	x.event = fact.Event{
-		Time: s.Now(), What: method(r.Method), File: printable(r.URL.Path), Peer: x.peer, Client: program(r.UserAgent()),
+		Time: s.Now(), What: method(r.Method), File: fact.Printable(r.URL.Path), Peer: x.peer, Client: program(r.UserAgent()),
 	}
 	x.recognise()
 	return x
@@ -242,21 +242,6 @@ func (x *exchange) refuse(status int, text, reason string) {
 func (x *exchange) notAllowed(allow string) {
 	x.w.Header().Set("Allow", allow)
 	x.refuse(http.StatusMethodNotAllowed, "method not allowed", "method not allowed")
-}
-
-// printable makes bytes of the network fit for a log line.
-func printable(s string) string {
-	const most = 200
-	s = strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || r == '\uFFFD' {
-			return '?'
-		}
-		return r
-	}, s)
-	if len(s) > most {
-		s = strings.ToValidUTF8(s[:most], "") + "..."
-	}
-	return s
 }
 
 // snapshot finds the snapshot of a revision that a boot is pinned to.

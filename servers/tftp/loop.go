@@ -205,7 +205,7 @@ func (l *loop) request(sock socket, p []byte, peer netip.AddrPort, a arrival) {
 	l.counters.requests.Add(1)
 	to := dest{fd: int(sock), name: sockaddr(peer), control: from(a.asked)}
 	r, err := parseRequest(p)
-	e := fact.Event{Time: l.now, Peer: peer.Addr(), What: "Read Request", Stage: fact.StageLoader, File: printable(r.name), Result: fact.Refused}
+	e := fact.Event{Time: l.now, Peer: peer.Addr(), What: "Read Request", Stage: fact.StageLoader, File: fact.Printable(r.name), Result: fact.Refused}
 	switch {
 	case err != nil:
 		e.What, e.Stage, e.Detail = "TFTP packet", fact.StageNone, err.Error()

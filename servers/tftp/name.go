@@ -35,18 +35,3 @@ func cleanName(raw string) (string, bool) {
 	name = strings.TrimPrefix(path.Clean("/"+name), "/")
 	return name, name != ""
 }
-
-// printable makes bytes of the network fit for a log line.
-func printable(s string) string {
-	const most = 120
-	clean := strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || r == '\uFFFD' {
-			return '?'
-		}
-		return r
-	}, strings.TrimRight(s, "\x00"))
-	if len(clean) > most {
-		clean = strings.ToValidUTF8(clean[:most], "") + "..."
-	}
-	return clean
-}

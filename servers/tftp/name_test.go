@@ -58,17 +58,3 @@ func FuzzCleanName(f *testing.F) {
 		}
 	})
 }
-
-func TestPrintable(t *testing.T) {
-	for raw, want := range map[string]string{
-		"plain":                  "plain",
-		"a\x1b[31mb\n":           "a?[31mb?",
-		"caf\xe9":                "caf?",
-		"User aborted\x00":       "User aborted",
-		strings.Repeat("x", 130): strings.Repeat("x", 120) + "...",
-	} {
-		if got := printable(raw); got != want {
-			t.Errorf("printable(%q) = %q, want %q", raw, got, want)
-		}
-	}
-}

@@ -3,7 +3,10 @@ package tftp
 import (
 	"encoding/binary"
 	"errors"
+	"strings"
 	"time"
+
+	"hostler/render/fact"
 )
 
 // pace is how patient a sender is.
@@ -91,7 +94,7 @@ func (s *sender) receive(p []byte, now time.Time) {
 	case opACK:
 		s.ack(n, now)
 	case opERROR:
-		s.end(clientError{n, printable(string(p[4:]))})
+		s.end(clientError{n, fact.Printable(strings.TrimRight(string(p[4:]), "\x00"))})
 	}
 }
 

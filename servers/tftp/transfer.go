@@ -79,7 +79,7 @@ func (l *loop) prepare(t *transfer) func() {
 }
 
 func (l *loop) eventOf(t *transfer) fact.Event {
-	return fact.Event{Time: t.began, Peer: t.peer.Addr(), What: "Read Request", Stage: fact.StageLoader, File: printable(t.req.name)}
+	return fact.Event{Time: t.began, Peer: t.peer.Addr(), What: "Read Request", Stage: fact.StageLoader, File: fact.Printable(t.req.name)}
 }
 
 // begin sends the first packet, from a port of its own.
@@ -242,5 +242,5 @@ func (l *loop) report(e fact.Event) {
 }
 
 func (l *loop) logPanic(t *transfer, p any) {
-	l.Log.Error("panic while answering a TFTP request", "file", printable(t.req.name), "peer", t.peer.Addr(), "err", p, "stack", string(debug.Stack()))
+	l.Log.Error("panic while answering a TFTP request", "file", fact.Printable(t.req.name), "peer", t.peer.Addr(), "err", p, "stack", string(debug.Stack()))
 }

@@ -7,15 +7,16 @@ import (
 	"time"
 )
 
-// table prints rows under a header, columns aligned by two spaces. A row with no cells is left out.
+// table prints rows under a header, columns aligned by two spaces. What is in a cell may come from a repository or a machine.
 func (env *environment) table(header []string, rows [][]string) {
 	w := tabwriter.NewWriter(env.stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, strings.Join(header, "\t"))
 	for _, r := range rows {
 		for i, cell := range r {
 			if cell == "" {
-				r[i] = "-"
+				cell = "-"
 			}
+			r[i] = strings.ReplaceAll(clean(cell), "\n", " ")
 		}
 		fmt.Fprintln(w, strings.Join(r, "\t"))
 	}

@@ -1,7 +1,7 @@
 VERSION = $(shell git describe --tags --always --dirty)
 STATICCHECK = go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 # Packages below testdata are not part of "./...".
-ALL = ./... ./testdata/suite
+ALL = ./... ./testdata/suite ./testdata/bench
 
 OUT = bin
 
@@ -29,9 +29,13 @@ test: install lint ## everything, with the race detector, virtual machines and a
 fuzz:
 	go run ./testdata/suite -only-fuzz -fuzz 1m
 
+bench: build ## hostler beside its peers, some 20 minutes, as root; with ONLY=dhcp,tftp for parts
+	testdata/lab/install.sh bench
+	go run ./testdata/bench -hostler $(OUT)/hostler -dir $(OUT) -only "$(ONLY)"
+
 demo: build ## a commit boots two real machines, one with BIOS and one with UEFI
 	testdata/lab/install.sh demo
 	go build -o bin/demo ./examples/demo
 	@bin/demo
 
-.PHONY: build deb image install lint test fuzz demo
+.PHONY: build deb image install lint test fuzz bench demo

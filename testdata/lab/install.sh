@@ -14,7 +14,7 @@ if [ "${1:?demo, test or bench}" != demo ]; then
 	packages+=(gcc libc6-dev pxelinux syslinux-common dnsmasq-base isc-dhcp-client udhcpc tftp-hpa atftp nftables libwrap0 curl openssh-server systemd
 		qemu-system-arm qemu-efi-aarch64 libdevmapper1.02.1 tshark e2fsprogs debootstrap systemd-container buildah libcap2-bin)
 fi
-[ "$1" != bench ] || packages+=(wrk nginx-light)
+[ "$1" != bench ] || packages+=(wrk nginx-light strace)
 
 sudo=()
 [ "$(id -u)" = 0 ] || sudo=(sudo -E)
@@ -129,6 +129,16 @@ if [ "$1" = test ] && [ ! -e "$guest/tftpd-hpa" ]; then # to compare with; insta
 	place "$work/tftpd-hpa" "$guest/tftpd-hpa"
 fi
 ln -sfn "$recipe" "$cache/guest"
+
+# Kea and its load generator to compare with: installed, they would begin to serve this host.
+if [ "$1" = bench ] && [ ! -e "$cache/peers" ]; then
+	echo "unpacking Kea"
+	refresh
+	mapfile -t libraries < <(apt-cache depends --recurse --no-pre-depends --no-recommends --no-suggests --no-conflicts --no-breaks \
+		--no-replaces --no-enhances kea-common | grep '^lib' | grep -v '^libc6')
+	fetch "$work/peers" kea-dhcp4-server kea-admin kea-common "${libraries[@]}"
+	place "$work/peers" "$cache/peers"
+fi
 
 # promtool, which checks the metrics, the rules and the dashboard. Its package would start a Prometheus server, so it is unpacked
 # and not installed.

@@ -21,9 +21,9 @@ func (s *Snapshot) Script(q Query, retry int) Script {
 		return s.scriptUnknown(q, retry)
 	}
 	n := &s.fleet.Nodes[i]
-	t := s.targetOf(n)
+	w := scriptWriter{s: s, target: s.targetOf(n), retry: retry, who: n.Address}
+	t := &w.target
 	sc := Script{Node: n.Name, MAC: t.mac}
-	w := scriptWriter{s: s, target: &t, retry: retry, who: n.Address, query: "mac=" + t.mac.String()}
 	if t.mac.IsZero() {
 		w.query = "name=" + plain(string(n.Name))
 	}
@@ -70,19 +70,16 @@ func (s *Snapshot) find(q Query) (int32, bool) {
 // scriptUnknown is for machines that nobody declared: what their subnet gives to strangers, or a polite wait.
 func (s *Snapshot) scriptUnknown(q Query, retry int) Script {
 	sc := Script{MAC: q.MAC}
-	t := target{mac: q.MAC}
-	w := scriptWriter{s: s, target: &t, retry: retry, who: "unknown machine"}
-	switch {
-	case !q.MAC.IsZero():
-		w.query = "mac=" + q.MAC.String()
-		w.who += " " + q.MAC.String()
-	default: // a wrong name or nid: ask again by what the machine cannot have wrong
+	w := scriptWriter{s: s, target: target{mac: q.MAC}, retry: retry, who: "unknown machine"}
+	if q.MAC.IsZero() { // a wrong name or nid: ask again by what the machine cannot have wrong
 		w.query = "mac=${netX/mac}"
+	} else {
+		w.who += " " + q.MAC.String()
 	}
 	sc.Reason = "nobody declared it"
 	if sn := s.subnetAt(q.Addr); sn != nil && !q.MAC.IsZero() {
-		t = s.targetUnknown(sn, q.MAC)
-		switch {
+		w.target = s.targetUnknown(sn, q.MAC)
+		switch t := &w.target; {
 		case t.settings.Boot == spec.BootOff:
 			sc.Reason = "boot = off: it has nothing to boot"
 		case t.settings.Boot == spec.BootDisk:
@@ -104,10 +101,10 @@ func (s *Snapshot) scriptUnknown(q Query, retry int) Script {
 // scriptWriter puts one script together.
 type scriptWriter struct {
 	s      *Snapshot
-	target *target
+	target target
 	retry  int
 	who    string
-	query  string // by which the machine asks again
+	query  string // by which the machine asks again; empty: its MAC
 }
 
 // header is a comment, so it must not hold a line break, nor end in a backslash, which continues a line.
@@ -117,7 +114,7 @@ func (w *scriptWriter) header(what string) string {
 
 // image boots the image, or after too many attempts the fallback; reason says why it cannot.
 func (w *scriptWriter) image() (text fact.Text, reason string) {
-	t, m := w.target, w.target.image
+	t, m := &w.target, w.target.image
 	if r := t.settings.Retry; r.Attempts > 0 && w.retry >= r.Attempts && r.Fallback != "" {
 		m = w.s.images[r.Fallback]
 	}
@@ -131,7 +128,7 @@ func (w *scriptWriter) image() (text fact.Text, reason string) {
 	fallback := m != t.image
 	t.image = m // from here on, also for what the arguments say of its files
 	var b strings.Builder
-	b.Grow(len(lines.head) + len(lines.kernel) + len(lines.initrds) + 1024)
+	b.Grow(len(lines.head) + len(lines.kernel) + len(lines.initrds) + 512) // as much as most arguments and the end take
 	b.WriteString("#!ipxe\n# ")
 	b.WriteString(plain(w.who))
 	b.WriteString(lines.head)
@@ -197,7 +194,12 @@ func (w *scriptWriter) again(b *strings.Builder) {
 	b.WriteString("\nchain --replace ")
 	b.WriteString(string(fact.NewLate(fact.LateBase, "")))
 	b.WriteString("/boot/v1/bootscript?")
-	b.WriteString(w.query)
+	if w.query != "" {
+		b.WriteString(w.query)
+	} else {
+		b.WriteString("mac=")
+		b.WriteString(w.target.mac.String())
+	}
 	b.WriteString("&retry=")
 	b.WriteString(strconv.Itoa(w.retry + 1))
 	b.WriteString(" || goto retry\n")
@@ -228,7 +230,7 @@ func (w *scriptWriter) template(n *spec.Node) (text fact.Text, reason string) {
 			if err != nil {
 				return "", err.Error()
 			}
-			return w.s.resolve(w.target, text), ""
+			return w.s.resolve(&w.target, text), ""
 		}
 	}
 	return "", fmt.Sprintf("template %s was not rendered for it", w.target.settings.Script)

@@ -160,25 +160,34 @@ func (r Retry) over(base Retry) Retry {
 	return Retry{cmp.Or(r.Delay, base.Delay), cmp.Or(r.MaxDelay, base.MaxDelay), cmp.Or(r.Attempts, base.Attempts), cmp.Or(r.Fallback, base.Fallback)}
 }
 
-// merge lays own elements over inherited ones by key, without those that are marks rather than values. It may give the inherited list
-// itself: most nodes have nothing to lay over it, and each boot script asks.
+// merge lays own elements over inherited ones by key, without those that are marks rather than values. Keys are unique in each list. It
+// may give the inherited list itself: most nodes have nothing to lay over it, and each boot script asks.
 func merge[E any](base, own []E, key func(E) (name string, mark bool)) []E {
 	isMark := func(e E) bool { _, mark := key(e); return mark }
 	if len(own) == 0 && !slices.ContainsFunc(base, isMark) {
 		return base
 	}
-	set := make(map[string]bool, len(own))
+	over := make(map[string]int, len(own))
+	for i, e := range own {
+		k, _ := key(e)
+		over[k] = i
+	}
 	out := make([]E, 0, len(base)+len(own))
-	for _, e := range own {
-		k, mark := key(e)
-		set[k] = true
-		if !mark {
+	for _, e := range base {
+		k, _ := key(e)
+		if i, ok := over[k]; ok { // in its place, so that what was sorted stays so
+			e = own[i]
+			delete(over, k)
+		}
+		if !isMark(e) {
 			out = append(out, e)
 		}
 	}
-	for _, e := range base {
-		if k, mark := key(e); !set[k] && !mark {
-			out = append(out, e)
+	for _, e := range own {
+		if k, mark := key(e); !mark {
+			if _, ok := over[k]; ok {
+				out = append(out, e)
+			}
 		}
 	}
 	return out

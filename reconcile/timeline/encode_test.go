@@ -38,7 +38,7 @@ func TestAppendEvent(t *testing.T) {
 			t.Errorf("got  %s\nwant %s", got, want)
 		}
 		line := entry{Kind: kindEvent, Event: &e}
-		if b, err := line.encode(); err != nil {
+		if b, err := line.append(nil); err != nil {
 			t.Error(err)
 		} else if _, ok := decode(b[:len(b)-1]); !ok {
 			t.Errorf("cannot be read again: %s", b)

@@ -9,49 +9,78 @@ import (
 	"hostler/render/fact"
 )
 
-// queued is an entry on its way to the disk.
+// queued is an event on its way to the disk.
 type queued struct {
-	entry
-	segments *segments
-	extent   *extent // nil for an event of no boot
+	event  fact.Event
+	extent *extent // nil for an event of no boot
+}
+
+// enqueue has an event written soon. The caller holds the mutex.
+func (t *Timeline) enqueue(e fact.Event, x *extent) {
+	if len(t.queue) == mostQueued {
+		t.lost.Add(1)
+		return
+	}
+	t.queue = append(t.queue, queued{e, x})
+	if len(t.queue) == 1 {
+		select {
+		case t.wake <- struct{}{}:
+		default:
+		}
+	}
 }
 
 // gather is how long the first event waits for others: writing each by itself costs more than all else that is done about it.
-const gather = 2 * time.Millisecond
+const gather = 5 * time.Millisecond
 
-// write takes entries off the queue until Close.
+// write takes events off the queue until Close.
 func (t *Timeline) write() {
 	defer close(t.done)
+	w := writer{t: t}
 	for {
 		select {
-		case q := <-t.queue:
+		case <-t.wake:
 			time.Sleep(gather)
-			t.writeSome(q)
-			t.drain()
+			w.drain()
 		case done := <-t.flushes:
-			t.drain()
+			w.drain()
 			close(done)
 		case <-t.stop:
-			t.drain()
+			w.drain()
 			return
 		}
 	}
 }
 
-func (t *Timeline) drain() {
-	for len(t.queue) > 0 {
-		t.writeSome(<-t.queue)
-	}
+// writer has memory that is used again.
+type writer struct {
+	t             *Timeline
+	taken         []queued
+	nodes, others page
 }
 
-// writeSome writes an entry and what is queued behind it, with one call to the system for each row of segments.
-func (t *Timeline) writeSome(q queued) {
-	batch := []queued{q}
-	for len(batch) < 256 && len(t.queue) > 0 {
-		batch = append(batch, <-t.queue)
+// drain writes what is queued, in pages with one call to the system for each row of segments.
+func (w *writer) drain() {
+	t := w.t
+	t.mu.Lock()
+	w.taken, t.queue = t.queue, w.taken[:0]
+	t.mu.Unlock()
+	line := entry{Kind: kindEvent}
+	for part := range slices.Chunk(w.taken, 512) {
+		for i := range part {
+			line.Event = &part[i].event
+			p := &w.others
+			if x := part[i].extent; x != nil && x.segments == t.nodes {
+				p = &w.nodes
+			}
+			if p.add(&line, part[i].extent) != nil {
+				t.lost.Add(1)
+			}
+		}
+		t.writePage(t.nodes, &w.nodes)
+		t.writePage(t.others, &w.others)
 	}
-	t.writeBatch(t.nodes, batch)
-	t.writeBatch(t.others, batch)
+	clear(w.taken) // so that what it refers to can go
 }
 
 // flush waits until everything that was recorded before is on disk.
@@ -64,44 +93,57 @@ func (t *Timeline) flush() {
 	}
 }
 
-// writeBatch writes those entries of a batch that belong to these segments.
-func (t *Timeline) writeBatch(s *segments, batch []queued) {
-	var lines [][]byte
-	var extents []*extent
-	for i := range batch {
-		if batch[i].segments != s {
-			continue
-		}
-		line, err := batch[i].encode()
-		if err != nil {
-			t.lost.Add(1)
-			continue
-		}
-		lines, extents = append(lines, line), append(extents, batch[i].extent)
+// page is lines that are written together.
+type page struct {
+	text  []byte
+	lines []line
+}
+
+type line struct {
+	extent *extent // that it belongs to; may be nil
+	off    int64   // in the page
+}
+
+// add gives an error for an entry that cannot be written, and leaves it out.
+func (p *page) add(e *entry, x *extent) error {
+	off := int64(len(p.text))
+	text, err := e.append(p.text)
+	if err == nil {
+		p.text, p.lines = text, append(p.lines, line{x, off})
 	}
-	if len(lines) == 0 {
+	return err
+}
+
+// writePage writes a page and empties it.
+func (t *Timeline) writePage(s *segments, p *page) {
+	n := uint64(len(p.lines))
+	if n == 0 {
 		return
 	}
-	places, err := s.append(lines)
-	if err != nil {
-		if t.lost.Add(uint64(len(lines))) == uint64(len(lines)) {
-			t.log.Error("events of boots are lost", "err", err)
+	at, err := s.append(p.text)
+	if err == nil {
+		t.mu.Lock()
+		for _, l := range p.lines {
+			if l.extent != nil {
+				l.extent.add(place{at.seq, at.off + l.off})
+			}
 		}
-		return
+		t.mu.Unlock()
+	} else if t.lost.Add(n) == n {
+		t.log.Error("events of boots are lost", "err", err)
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for i, x := range extents {
-		if x != nil {
-			x.add(places[i])
-		}
-	}
+	clear(p.lines)
+	p.text, p.lines = p.text[:0], p.lines[:0]
 }
 
 // writeNow writes past the queue what a killed process must find again: it is with the system when the machine gets its
 // answer. A disk that refuses it costs the machine its phone-home after a restart, not its boot.
 func (t *Timeline) writeNow(x *extent, e *entry) {
-	t.writeBatch(x.segments, []queued{{entry: *e, segments: x.segments, extent: x}})
+	var p page
+	if p.add(e, x) != nil {
+		t.lost.Add(1)
+	}
+	t.writePage(x.segments, &p)
 }
 
 // restore reads every entry that is kept.

@@ -48,29 +48,28 @@ const (
 	kindReady = "ready" // Boot, MAC, Time
 )
 
-// encode gives the line: CRC-32C in hexadecimal, a blank, JSON, a line feed.
-func (e *entry) encode() ([]byte, error) {
+// append appends the line: CRC-32C in hexadecimal, a blank, JSON, a line feed.
+func (e *entry) append(b []byte) ([]byte, error) {
 	e.Format = format
-	const sum = 9 // bytes, with the blank
-	line := make([]byte, sum, 512)
+	start, text := len(b), len(b)+9
+	b = append(b, "........ "...) // where the checksum comes
 	if e.Kind == kindEvent && e.Event != nil {
-		line = append(line, `{"v":1,"kind":"event","event":`...)
-		line = append(appendEvent(line, e.Event), '}')
+		b = append(b, `{"v":1,"kind":"event","event":`...)
+		b = append(appendEvent(b, e.Event), '}')
 	} else {
-		b, err := json.Marshal(e)
+		text, err := json.Marshal(e)
 		if err != nil {
 			return nil, err
 		}
-		line = append(line, b...)
+		b = append(b, text...)
 	}
-	if len(line) >= longestLine {
-		return nil, fmt.Errorf("an entry of %d bytes", len(line))
+	if size := len(b) - start; size >= longestLine {
+		return nil, fmt.Errorf("an entry of %d bytes", size)
 	}
 	var crc [4]byte
-	binary.BigEndian.PutUint32(crc[:], crc32.Checksum(line[sum:], castagnoli))
-	hex.Encode(line, crc[:])
-	line[sum-1] = ' '
-	return append(line, '\n'), nil
+	binary.BigEndian.PutUint32(crc[:], crc32.Checksum(b[text:], castagnoli))
+	hex.Encode(b[start:], crc[:])
+	return append(b, '\n'), nil
 }
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -189,31 +188,27 @@ func (s *segments) next() error {
 	return nil
 }
 
-// append writes lines with one call, and gives the place of each.
-func (s *segments) append(lines [][]byte) ([]place, error) {
+// append writes lines with one call, and gives the place of the first.
+func (s *segments) append(lines []byte) (first place, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.f == nil {
-		return nil, os.ErrClosed
+		return first, os.ErrClosed
 	}
 	if s.size >= segmentSize {
 		if err := s.next(); err != nil {
-			return nil, err
+			return first, err
 		}
 	}
-	var b []byte
+	first = place{s.seq, s.size}
 	if s.torn {
-		b = append(b, '\n')
+		lines = append([]byte{'\n'}, lines...)
+		first.off++
 	}
-	places := make([]place, len(lines))
-	for i, line := range lines {
-		places[i] = place{s.seq, s.size + int64(len(b))}
-		b = append(b, line...)
-	}
-	n, err := s.f.Write(b)
+	n, err := s.f.Write(lines)
 	s.size += int64(n)
 	s.torn = err != nil
-	return places, err
+	return first, err
 }
 
 // read calls f with every entry between two places, both included, with its place. Entries that cannot be read are left out.

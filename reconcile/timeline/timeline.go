@@ -23,7 +23,7 @@ const (
 	mostStrangers = 4096      // machines that nobody declared; those seen last stay
 	bytesNodes    = 256 << 20 // of files with boots of declared machines; a start reads them all, at 12 MB/s (BenchmarkOpen)
 	bytesOthers   = 64 << 20  // of files with everything else, so that strangers cannot push nodes out
-	mostQueued    = 8192      // events on their way to the disk
+	mostQueued    = 8192      // events that wait for the disk; as many again are being written
 	mostFollowed  = 1024      // events on their way to one follower
 	longestText   = 512       // of a file name or detail; clients choose them
 )
@@ -49,7 +49,8 @@ type Timeline struct {
 	followers map[chan fact.Event]bool
 	progress  func(Progress) // may be nil; called without the mutex
 
-	queue   chan queued
+	queue   []queued           // events on their way to the disk
+	wake    chan struct{}      // has something after the queue was empty
 	flushes chan chan struct{} // answered when the queue was empty
 	stop    chan struct{}      // closed by Close
 	done    chan struct{}      // closed when nothing is written any more
@@ -74,7 +75,7 @@ func Open(dir string, marks Marks, now func() time.Time, log *slog.Logger) (*Tim
 		boots:     map[fact.BootID]*machine{},
 		strangers: list.New(),
 		followers: map[chan fact.Event]bool{},
-		queue:     make(chan queued, mostQueued),
+		wake:      make(chan struct{}, 1),
 		flushes:   make(chan chan struct{}),
 		stop:      make(chan struct{}),
 		done:      make(chan struct{}),
@@ -110,10 +111,7 @@ func (t *Timeline) record(e fact.Event) (s steps) {
 		e.Time = t.now()
 	}
 	e.Time = e.Time.Round(0)
-	item := queued{entry: entry{Kind: kindEvent, Event: &e}, segments: t.others}
-	if item.extent = t.attribute(&e, &s); item.extent != nil {
-		item.segments = item.extent.segments
-	}
+	x := t.attribute(&e, &s)
 	for f := range t.followers {
 		select {
 		case f <- e:
@@ -121,11 +119,7 @@ func (t *Timeline) record(e fact.Event) (s steps) {
 			t.lost.Add(1)
 		}
 	}
-	select {
-	case t.queue <- item:
-	default:
-		t.lost.Add(1)
-	}
+	t.enqueue(e, x)
 	return s
 }
 

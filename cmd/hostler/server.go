@@ -232,7 +232,7 @@ func (s *server) bind() error {
 	for _, addr := range h.Addrs() {
 		s.listens = append(s.listens, "http tcp "+addr.String())
 	}
-	s.tasks = append(s.tasks, task{"service manager", s.tellManager})
+	s.tasks = append(s.tasks, task{"service manager", s.tellManager}, task{"garbage", spareCollector})
 	return nil
 }
 

@@ -64,6 +64,10 @@ func (s *Snapshot) Answer(f *fact.Facts, c *Choice, addr netip.Addr) Answer {
 	if c.Proxy {
 		return s.answerProxy(f, c, sn)
 	}
+	if f.Message == fact.Inform && f.CIAddr.IsValid() && !sn.CIDR.Contains(f.CIAddr) {
+		// RFC 2131 section 4.3.5 has the address checked for consistency: the reply goes there, wherever that is.
+		return Answer{Ignore: fmt.Sprintf("inform: %s is not an address of subnet %s", f.CIAddr, c.Subnet)}
+	}
 	a := verdict(f, c, addr)
 	if a.Notice.Kind == ForeignServer && !s.Alone(c.Subnet) {
 		a.Notice = Notice{}

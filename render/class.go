@@ -19,9 +19,9 @@ func classOf(path string) Class {
 		return ClassAddress
 	case "hostname", "domain", "dns", "ntp", "option", "lease", "gateway":
 		return ClassNextRenew
-	case "relays", "boot_servers", "dhcp", "authoritative", "conflict_check", "quarantine":
+	case "relays", "boot_servers", "authoritative", "conflict_check", "quarantine":
 		return ClassServer
-	case "unknown":
+	case "unknown", "dhcp":
 		return ClassExposure
 	case "pool":
 		return poolClass(rest)

@@ -162,19 +162,34 @@ func (r *running) reportStages(b *testing.B) {
 	}
 }
 
-// reportMemory reports the most memory that the server and its child had, in MB.
+// reportMemory reports the most memory that the server and its child had, in MB, and the processor time that they took.
 func (r *running) reportMemory(b *testing.B) {
 	pid := strconv.Itoa(r.cmd.Process.Pid)
 	b.ReportMetric(peak(b, pid), "server-MB")
-	sum := 0.0
+	b.ReportMetric(processor(b, pid), "server-cpu-s")
+	sum, cpu := 0.0, 0.0
 	tasks, _ := filepath.Glob("/proc/" + pid + "/task/*/children") // a child belongs to the thread that started it
 	for _, t := range tasks {
 		children, _ := os.ReadFile(t)
 		for _, child := range strings.Fields(string(children)) {
 			sum += peak(b, child)
+			cpu += processor(b, child)
 		}
 	}
 	b.ReportMetric(sum, "child-MB")
+	b.ReportMetric(cpu, "child-cpu-s")
+}
+
+// processor is the time that a process took, user and system, in seconds: fields 14 and 15 of its stat, in hundredths.
+func processor(b *testing.B, pid string) float64 {
+	text, err := os.ReadFile("/proc/" + pid + "/stat")
+	if err != nil {
+		b.Fatal(err)
+	}
+	fields := strings.Fields(string(text[strings.LastIndexByte(string(text), ')'):])) // the third field is the second here
+	user, _ := strconv.ParseFloat(fields[12], 64)
+	system, _ := strconv.ParseFloat(fields[13], 64)
+	return (user + system) / 100
 }
 
 func peak(b *testing.B, pid string) float64 {

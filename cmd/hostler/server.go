@@ -76,7 +76,10 @@ func newServer(c serverconf.Config, log *slog.Logger) (s *server, err error) {
 	if err := s.loadCertificate(); err != nil {
 		return s, err
 	}
-	if err := s.newReconciler(); err != nil {
+	var both errgroup.Group // each reads as much as there are machines, and neither needs the other
+	both.Go(s.openLeases)
+	both.Go(s.newReconciler)
+	if err := both.Wait(); err != nil {
 		return s, err
 	}
 	if err := s.bind(); err != nil {
@@ -131,18 +134,22 @@ func (s *server) openState() (err error) {
 	}
 	s.store = measured{s.store, s.metrics}
 	s.later(func() { s.store.Close() })
-	s.leases, err = ledger.OpenLeases(s.config.StateDir, s.store, time.Now, s.log)
-	if err != nil {
-		return fmt.Errorf("opening the leases in %s: %w", s.config.StateDir, err)
-	}
-	s.leases.OnCommit(func(took time.Duration, err error) { s.metrics.Stored("leases", took, err) })
-	s.later(func() { s.leases.Close() })
 	s.boots, err = timeline.Open(filepath.Join(s.config.StateDir, "timeline"), marks{s.store}, time.Now, s.log)
 	if err != nil {
 		return fmt.Errorf("opening the boots in %s: %w", s.config.StateDir, err)
 	}
 	s.boots.OnProgress(s.progress)
 	s.later(func() { s.boots.Close() })
+	return nil
+}
+
+func (s *server) openLeases() (err error) {
+	s.leases, err = ledger.OpenLeases(s.config.StateDir, s.store, time.Now, s.log)
+	if err != nil {
+		return fmt.Errorf("opening the leases in %s: %w", s.config.StateDir, err)
+	}
+	s.leases.OnCommit(func(took time.Duration, err error) { s.metrics.Stored("leases", took, err) })
+	s.later(func() { s.leases.Close() })
 	return nil
 }
 

@@ -262,7 +262,7 @@ func (u *nodeUnit) find(e *element) *nodeSource {
 		return nil
 	}
 	old := &u.elements[i]
-	if old.table != e.table || old.row != e.row || !old.val.RawEquals(e.val) {
+	if old.table != e.table || old.row != e.row || !old.equal(e) {
 		return nil
 	}
 	return u.nodes[i]
@@ -309,7 +309,7 @@ func (p *parser) taking(n *nodeSource) *taken {
 // sameLate reports whether the expressions of a profile that use self give a node the values that those of another gave it.
 func (p *parser) sameLate(old, pr *profile) bool {
 	return old.lateText == pr.lateText &&
-		!slices.ContainsFunc(pr.late, func(e entry) bool { return e.late.scope.hasEach || !p.sameInputs(e.late.part.attr.expr) })
+		!slices.ContainsFunc(pr.late, func(e entry) bool { return e.late.scope.elem != nil || !p.sameInputs(e.late.part.attr.expr) })
 }
 
 // lateText is the text of a profile's expressions that use self, with their places.

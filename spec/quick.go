@@ -1,6 +1,7 @@
 package spec
 
 import (
+	"path"
 	"slices"
 	"strings"
 
@@ -44,12 +45,12 @@ func (s *scope) plainName(t hcl.Traversal) (cty.Value, bool) {
 	case !ok:
 	case t.RootName() == "self" && s.self != nil && len(t) == 2:
 		return s.self.text(name)
-	case t.RootName() != "each" || !s.hasEach:
+	case t.RootName() != "each" || s.elem == nil:
 	case name == "key" && len(t) == 2:
-		return cty.StringVal(s.eachKey), true
+		return cty.StringVal(s.elem.key), true
 	case name == "value" && len(t) == 3:
 		if attr, ok := t[2].(hcl.TraverseAttr); ok {
-			return plainAttr(s.eachVal, attr.Name)
+			return s.elem.attr(attr.Name)
 		}
 	}
 	return cty.NilVal, false
@@ -89,6 +90,15 @@ func (s *scope) plainChoice(e *hclsyntax.ConditionalExpr) (cty.Value, bool) {
 	return no, true
 }
 
+// attr gives an attribute of the element's value.
+func (e *element) attr(name string) (cty.Value, bool) {
+	if e.rec.IsZero() {
+		return plainAttr(e.val, name)
+	}
+	text, ok := e.rec.Field(cty.NormalizeString(name))
+	return cty.StringVal(text), ok
+}
+
 // plainAttr gives an attribute of an object, if it is a known value of a primitive type without marks.
 func plainAttr(obj cty.Value, name string) (cty.Value, bool) {
 	if obj.IsMarked() || !obj.Type().IsObjectType() || !obj.IsKnown() || obj.IsNull() || !obj.Type().HasAttribute(name) {
@@ -98,33 +108,41 @@ func plainAttr(obj cty.Value, name string) (cty.Value, bool) {
 	return v, v.Type().IsPrimitiveType() && !v.IsMarked() && v.IsKnown()
 }
 
-// rowsByKey gives the elements of { for r in LIST : r.NAME => r }, in the order of their keys.
-func (p *parser) rowsByKey(s *scope, a *attr) ([]element, bool) {
+// rowsByKey gives the elements of { for r in tabledecode("FILE") : r.NAME => r }, in the order of their keys.
+func (p *parser) rowsByKey(a *attr) ([]element, bool) {
 	f, ok := a.expr.(*hclsyntax.ForExpr)
 	if !ok || a.broken || f.KeyVar != "" || f.CondExpr != nil || f.Group || f.KeyExpr == nil {
 		return nil, false
 	}
 	row, ok := f.ValExpr.(*hclsyntax.ScopeTraversalExpr)
 	key, ok2 := f.KeyExpr.(*hclsyntax.ScopeTraversalExpr)
-	if !ok || !ok2 || len(row.Traversal) != 1 || len(key.Traversal) != 2 || row.Traversal.RootName() != f.ValVar || key.Traversal.RootName() != f.ValVar {
+	call, ok3 := f.CollExpr.(*hclsyntax.FunctionCallExpr)
+	if !ok || !ok2 || !ok3 || len(row.Traversal) != 1 || len(key.Traversal) != 2 || row.Traversal.RootName() != f.ValVar || key.Traversal.RootName() != f.ValVar {
 		return nil, false
 	}
-	name, ok := key.Traversal[1].(hcl.TraverseAttr)
-	if !ok {
+	name, ok := stepName(key.Traversal)
+	if !ok || call.Name != "tabledecode" || len(call.Args) != 1 || call.ExpandFinal {
 		return nil, false
 	}
-	rows := s.eval(&attr{name: a.name, expr: f.CollExpr})
-	if t := rows.Type(); rows.IsMarked() || !rows.IsKnown() || rows.IsNull() || !t.IsListType() || rows.LengthInt() == 0 {
+	file, diags := call.Args[0].Value(nil)
+	if diags.HasErrors() || !isString(file) {
 		return nil, false
 	}
-	list := make([]element, 0, rows.LengthInt())
-	for it := rows.ElementIterator(); it.Next(); {
-		_, r := it.Element()
-		k, ok := plainAttr(r, name.Name)
-		if !ok || k.Type() != cty.String || k.IsNull() || r.IsMarked() {
+	return p.recordsByKey(file.AsString(), name)
+}
+
+func (p *parser) recordsByKey(file, column string) ([]element, bool) {
+	rows, ok := p.tree.Records(file)
+	if !ok || len(rows) == 0 {
+		return nil, false
+	}
+	list := make([]element, len(rows))
+	for i, r := range rows {
+		key, ok := r.Field(cty.NormalizeString(column))
+		if !ok {
 			return nil, false
 		}
-		list = append(list, element{key: k.AsString(), val: r})
+		list[i] = element{key: key, rec: r, table: path.Clean(file), row: r.Line}
 	}
 	slices.SortFunc(list, func(x, y element) int { return strings.Compare(x.key, y.key) })
 	for i := 1; i < len(list); i++ {

@@ -36,6 +36,9 @@ node "n" {
 	for name, table := range map[string]struct{ file, rows string }{
 		"rows":          {"t.csv", "name,mac,address,label\nb,52:54:00:00:00:02,10.0.0.2,x\na,52:54:00:00:00:01,10.0.0.1,\n"},
 		"same key":      {"t.csv", "name,mac,address,label\na,52:54:00:00:00:02,10.0.0.2,x\na,52:54:00:00:00:01,10.0.0.1,y\n"},
+		"not normal":    {"t.csv", "name,mac,address,label\na,52:54:00:00:00:02,10.0.0.2,e\u0301\n"},
+		"tabs":          {"t.tsv", "name\tmac\taddress\tlabel\na\t52:54:00:00:00:02\t10.0.0.2\t\"x\ty\"\n"},
+		"mistake":       {"t.csv", "name,mac,address,label\na,52:54:00:00:00:02,10.0.0.2\n"},
 		"no such row":   {"t.csv", "name,mac\na,52:54:00:00:00:02\n"},
 		"no rows":       {"t.csv", "name,mac,address,label\n"},
 		"null address":  {"t.json", `[{"name": "a", "mac": "52:54:00:00:00:02", "address": null, "label": "x"}]`},
@@ -84,7 +87,7 @@ func FuzzPlain(f *testing.F) {
 		f.Add(text)
 	}
 	row := cty.ObjectVal(map[string]cty.Value{"a": cty.StringVal(""), "number": cty.NumberIntVal(7), "null": cty.NullVal(cty.String), "list": cty.ListVal([]cty.Value{cty.True})})
-	s := &scope{p: newParser(Input{}, nil), hasEach: true, eachKey: "k", eachVal: row}
+	s := &scope{p: newParser(Input{}, nil), elem: &element{key: "k", val: row}}
 	s.self = &subject{p: s.p, n: &nodeSource{Node: Node{Name: "n1", Interfaces: []Interface{{Name: "boot", MAC: fact.MAC{2, 1}}}}}}
 	ctx := &hcl.EvalContext{Variables: map[string]cty.Value{"each": s.each(), "self": s.self.value()}}
 	f.Fuzz(func(t *testing.T, text string) {

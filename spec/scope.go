@@ -12,15 +12,13 @@ import (
 
 // scope is where expressions are evaluated: for a declaration, or for one element of its for_each.
 type scope struct {
-	p       *parser
-	owner   string // address of the declaration, for messages
-	hasEach bool
-	eachKey string
-	eachVal cty.Value
-	self    *subject // for evalSelf; nil where self may not be used
-	ctx     *hcl.EvalContext
-	table   string // of the element of for_each
-	row     int
+	p     *parser
+	owner string   // address of the declaration, for messages
+	elem  *element // of for_each; nil: there is none
+	self  *subject // for evalSelf; nil where self may not be used
+	ctx   *hcl.EvalContext
+	table string // of the element of for_each
+	row   int
 }
 
 func (s *scope) spot(r hcl.Range) spot { return spot{r, s.table, s.row} }
@@ -29,17 +27,32 @@ func (s *scope) spot(r hcl.Range) spot { return spot{r, s.table, s.row} }
 type element struct {
 	key   string
 	val   cty.Value
+	rec   lang.Record // instead of val: a row, of which few expressions need the whole
 	table string
 	row   int
 }
 
+func (e *element) value() cty.Value {
+	if e.rec.IsZero() {
+		return e.val
+	}
+	return e.rec.Value()
+}
+
+func (e *element) equal(f *element) bool {
+	if e.rec.IsZero() && f.rec.IsZero() {
+		return e.val.RawEquals(f.val)
+	}
+	return e.rec.Equal(f.rec)
+}
+
 func (e *element) scope(p *parser, u *unit) *scope {
-	return &scope{p: p, owner: fmt.Sprintf("%s[%q]", u, e.key), hasEach: true, table: e.table, row: e.row, eachKey: e.key, eachVal: e.val}
+	return &scope{p: p, owner: fmt.Sprintf("%s[%q]", u, e.key), elem: e, table: e.table, row: e.row}
 }
 
 // each is what expressions see of the element.
 func (s *scope) each() cty.Value {
-	return cty.ObjectVal(map[string]cty.Value{"key": cty.StringVal(s.eachKey), "value": s.eachVal})
+	return cty.ObjectVal(map[string]cty.Value{"key": cty.StringVal(s.elem.key), "value": s.elem.value()})
 }
 
 // elements gives the elements of a declaration's for_each: nil when it has none, not ok after a mistake.
@@ -53,7 +66,7 @@ func (p *parser) elements(u *unit) (list []element, ok bool) {
 		p.rep.err("each-outside-for-each", spot{Range: a.at()}, "No element here", "for_each cannot use each: it is what each is taken from.")
 		return nil, false
 	}
-	if list, ok := p.rowsByKey(s, a); ok {
+	if list, ok := p.rowsByKey(a); ok {
 		return p.finishElements(a, list)
 	}
 	v := s.eval(a)
@@ -100,6 +113,9 @@ func (p *parser) finishElements(a *attr, list []element) ([]element, bool) {
 			return nil, false
 		}
 		var fromTable bool
+		if !x.rec.IsZero() {
+			continue
+		}
 		if x.table, x.row, fromTable = lang.RowOf(x.val); fromTable {
 			x.val = withoutRow(x.val)
 		}
@@ -111,6 +127,9 @@ func (p *parser) finishElements(a *attr, list []element) ([]element, bool) {
 func oneType(list []element) []element {
 	vals := make([]cty.Value, len(list))
 	for i := range list {
+		if !list[i].rec.IsZero() {
+			return list
+		}
 		if vals[i] = list[i].val; !vals[i].Type().Equals(vals[0].Type()) || !vals[i].Type().IsObjectType() {
 			return list
 		}
@@ -155,14 +174,14 @@ func (s *scope) selfName(uses bool) string {
 func (s *scope) context(a *attr) *hcl.EvalContext {
 	if s.p.ctx == nil { // not everything is evaluated yet
 		ctx := s.p.needs(a.expr)
-		if s.hasEach {
+		if s.elem != nil {
 			ctx.Variables["each"] = s.each()
 		}
 		return ctx
 	}
 	if s.ctx == nil {
 		s.ctx = s.p.ctx
-		if s.hasEach {
+		if s.elem != nil {
 			s.ctx = s.p.ctx.NewChild()
 			s.ctx.Variables = map[string]cty.Value{"each": s.each()}
 		}
@@ -188,7 +207,7 @@ func (s *scope) evaluate(a *attr, self bool) cty.Value {
 		return cty.DynamicVal
 	case a.settled:
 		return a.val
-	case a.each && !s.hasEach:
+	case a.each && s.elem == nil:
 		s.p.rep.err("each-outside-for-each", s.spot(a.at()), "No element here",
 			fmt.Sprintf("%s uses each, but %s has no for_each.", a.name, s.owner))
 		a.broken = true

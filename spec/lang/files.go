@@ -21,15 +21,16 @@ const MaxFile = 8 << 20
 // Tree is the files of a revision as functions read them. It remembers them and the tables made of them, and belongs to one
 // goroutine and to one evaluation.
 type Tree struct {
-	files  fs.FS
-	texts  map[string]string
-	tables map[string]cty.Value
-	before *Tree
+	files   fs.FS
+	texts   map[string]string
+	tables  map[string]cty.Value
+	records map[string][]Record
+	before  *Tree
 }
 
 // NewTree makes a tree. Tables that are the same in before, the tree of another revision, are taken from there; it may be nil.
 func NewTree(files fs.FS, before *Tree) *Tree {
-	return &Tree{files: files, texts: map[string]string{}, tables: map[string]cty.Value{}, before: before}
+	return &Tree{files: files, texts: map[string]string{}, tables: map[string]cty.Value{}, records: map[string][]Record{}, before: before}
 }
 
 // Forget lets go of the tree before this one.

@@ -1,7 +1,6 @@
 package lang
 
 import (
-	"encoding/csv"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -133,10 +132,8 @@ func (t *Tree) table(p string) (cty.Value, error) {
 // decodeTable reads a table; file names it in the rows and gives its format by its suffix.
 func decodeTable(file, src string) (cty.Value, error) {
 	switch ext := strings.ToLower(path.Ext(file)); ext {
-	case ".csv":
-		return decodeDelimited(src, ',', file)
-	case ".tsv":
-		return decodeDelimited(src, '\t', file)
+	case ".csv", ".tsv":
+		return decodeDelimited(src, delimiter(file), file)
 	case ".json":
 		return decodeJSONTable(file, src)
 	case ".yaml", ".yml":
@@ -146,32 +143,22 @@ func decodeTable(file, src string) (cty.Value, error) {
 	}
 }
 
-// decodeDelimited reads comma or tab separated values with a header line. Rows get their place if file is not empty.
+// decodeDelimited makes objects of rows, which get their place if file is not empty.
 func decodeDelimited(src string, comma rune, file string) (cty.Value, error) {
-	if strings.HasPrefix(src, "\ufeff") {
-		return cty.NilVal, errors.New("it begins with a byte order mark: save it as UTF-8 without one, or its first column has another name than it seems")
-	}
-	if err := noNUL(src); err != nil {
-		return cty.NilVal, err
-	}
-	r := csv.NewReader(strings.NewReader(src))
-	r.Comma, r.FieldsPerRecord, r.ReuseRecord = comma, -1, true
-	first, err := r.Read()
-	if err == io.EOF {
-		return cty.NilVal, errors.New("it is empty: the first line must name the columns")
-	} else if err != nil {
-		return cty.NilVal, csvError(err)
-	}
-	header := append([]string(nil), first...)
-	if err := checkHeader(header); err != nil {
-		return cty.NilVal, err
-	}
-	rows, err := readRows(r, header, file)
+	records, header, err := readDelimited(src, comma)
 	if err != nil {
 		return cty.NilVal, err
 	}
-	if len(rows) == 0 {
+	if len(records) == 0 {
 		return cty.ListValEmpty(rowType(header, file)), nil
+	}
+	rows := make([]cty.Value, len(records))
+	for i, r := range records {
+		vals := r.object()
+		if file != "" {
+			vals[rowAttr] = cty.StringVal(file + ":" + strconv.Itoa(r.Line))
+		}
+		rows[i] = cty.ObjectVal(vals)
 	}
 	return cty.ListVal(rows), nil
 }
@@ -208,46 +195,11 @@ func checkHeader(header []string) error {
 	return nil
 }
 
-func readRows(r *csv.Reader, header []string, file string) ([]cty.Value, error) {
-	var rows []cty.Value
-	for {
-		rec, err := r.Read()
-		if err == io.EOF {
-			return rows, nil
-		} else if err != nil {
-			return nil, csvError(err)
-		}
-		line, _ := r.FieldPos(0)
-		if len(rec) != len(header) {
-			return nil, fmt.Errorf("line %d has %s, and line 1 names %d", line, count(len(rec), "column"), len(header))
-		}
-		if len(rows) == maxRows {
-			return nil, fmt.Errorf("it has more than %d rows", maxRows)
-		}
-		row := make(map[string]cty.Value, len(header)+1)
-		for i, h := range header {
-			row[h] = cty.StringVal(rec[i])
-		}
-		if file != "" {
-			row[rowAttr] = cty.StringVal(file + ":" + strconv.Itoa(line))
-		}
-		rows = append(rows, cty.ObjectVal(row))
-	}
-}
-
 func count(n int, what string) string {
 	if n == 1 {
 		return "1 " + what
 	}
 	return fmt.Sprintf("%d %ss", n, what)
-}
-
-// csvError says what encoding/csv says, as this package words it.
-func csvError(err error) error {
-	if e := (*csv.ParseError)(nil); errors.As(err, &e) {
-		return fmt.Errorf("line %d, column %d: %w", e.Line, e.Column, e.Err)
-	}
-	return err
 }
 
 // decodeJSONTable reads an array of objects. The places of rows are the lines on which their objects begin.

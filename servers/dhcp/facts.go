@@ -57,7 +57,7 @@ func factsOf(p *dhcpv4.DHCPv4, in fact.Ingress) (fact.Facts, error) {
 		ClientID:    string(p.Options[optClientID]),
 		VendorClass: trimNUL(p.Options[optVendor]),
 		Params:      string(p.Options[optParams]),
-		Hostname:    trimNUL(p.Options[optHostname]),
+		Hostname:    hostname(p.Options[optHostname]),
 		Requested:   addrOf(p.Options[optRequested]),
 		ServerID:    addrOf(p.Options[optServerID]),
 		CIAddr:      addrOf(p.ClientIPAddr),
@@ -96,6 +96,14 @@ func factsOf(p *dhcpv4.DHCPv4, in fact.Ingress) (fact.Facts, error) {
 		f.Message = fact.Message(b[0])
 	}
 	return f, nil
+}
+
+// hostname is the name that a client gives itself, which its lease keeps. No name of a host is longer (RFC 1035 section 2.3.4).
+func hostname(b []byte) string {
+	if len(b) > 255 {
+		return ""
+	}
+	return trimNUL(b)
 }
 
 // hardware takes the client's Ethernet address. Other hardware types identify themselves by other means (RFC 4390 for

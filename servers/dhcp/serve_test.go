@@ -370,3 +370,22 @@ func TestReplyLongerThanAFrame(t *testing.T) {
 		t.Error(s.said())
 	}
 }
+
+// TestEndlessHostName: a name that leases cannot hold is no reason to call writing them broken, which takes the server out of service.
+func TestEndlessHostName(t *testing.T) {
+	seg := newSegment(t, "10.78.0.1/24")
+	s := serve(t, nil, seg.server)
+	var name []byte
+	for range 5 {
+		name = append(name, text(optHostname, strings.Repeat("x", 240))...)
+	}
+	c := seg.raw(t)
+	offer := c.ask(wirePacket{xid: 1, mac: stranger, options: message(fact.Discover, name)})
+	ack := c.ask(wirePacket{xid: 2, mac: stranger, options: append(selecting(offer), name...)})
+	if ack.MessageType() != dhcpv4.MessageTypeAck {
+		t.Error(ack.Summary())
+	}
+	if got := s.State().LeaseError; got != "" {
+		t.Error(got)
+	}
+}

@@ -405,5 +405,5 @@ func (l *Leases) Close() error {
 	}
 	close(l.stop)
 	l.running.Wait()
-	return l.journal.f.Close()
+	return l.journal.close()
 }

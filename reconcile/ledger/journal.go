@@ -23,6 +23,9 @@ import (
 // Only the last frame of the last file can be unfinished after a crash, since the next one is written when it is durable. Nobody was
 // told of its leases: it is cut off on open. A broken frame with a good one behind it is damage: leases that
 // machines were told of would be missing, and their addresses given twice. That is an error on open, for a person to decide.
+//
+// A file has room for some frames in advance, filled with zeros: a write inside a file costs the disk less than one that makes it
+// longer, since its length and the place of its blocks need not be written too. Zeros are no frame.
 const (
 	journalFormat = 1
 	journalMagic  = "hostler-leases"
@@ -30,6 +33,7 @@ const (
 	frameMagic    = "HLJ1"
 	frameHeader   = len(frameMagic) + 4 + 4
 	frameLimit    = 16 << 20
+	journalRoom   = 512 << 10 // bytes, some 5,000 records
 )
 
 // ErrDamaged means that a file of the state has lost its middle. Nothing was changed.
@@ -139,7 +143,8 @@ type journal struct {
 	f    *os.File
 	salt []byte
 	size int64
-	torn bool // what is behind size must be cut off before the next frame
+	room int64 // bytes of the file that are there already, zeros from size on
+	torn bool  // what is behind size must be cut off before the next frame
 	buf  []byte
 }
 
@@ -177,7 +182,7 @@ func (j *journal) replay(f func(frame)) error {
 			return err
 		}
 		frames, sound, err := decodeJournal(b)
-		if err == nil && sound < len(b) && i < len(seqs)-1 {
+		if err == nil && i < len(seqs)-1 && len(bytes.TrimLeft(b[sound:], "\x00")) > 0 {
 			err = fmt.Errorf("%w: at byte %d", ErrDamaged, sound)
 		}
 		if err != nil {
@@ -193,7 +198,7 @@ func (j *journal) replay(f func(frame)) error {
 			j.seq--
 			break
 		}
-		j.size, j.torn = int64(sound), sound < len(b)
+		j.size, j.room, j.torn = int64(sound), int64(sound), sound < len(b)
 		j.salt = b[len(journalMagic)+2 : journalHeader]
 		if j.f, err = os.OpenFile(j.name(seq), os.O_RDWR, 0); err != nil {
 			return err
@@ -224,7 +229,7 @@ func (j *journal) rotate() error {
 		return err
 	}
 	if j.f != nil {
-		j.f.Close() // every byte of it is durable already
+		_ = j.close() // every byte of it is durable already
 	}
 	next.buf = j.buf
 	*j = *next
@@ -237,7 +242,14 @@ func (j *journal) append(f frame) error {
 		return fmt.Errorf("writing %s: %w", j.name(j.seq), cause(err))
 	}
 	j.buf = encodeFrame(j.buf[:0], j.salt, f)
-	if err := j.write(j.buf); err != nil {
+	err := j.write(j.buf)
+	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) { // there may be room for the frame alone
+		j.torn = true
+		if err = j.mend(); err == nil {
+			err = j.writeOnly(j.buf)
+		}
+	}
+	if err != nil {
 		j.torn = true
 		_ = j.mend() // if it cannot be mended now, the next append tries again before it writes
 		return fmt.Errorf("writing %s: %w", j.name(j.seq), cause(err))
@@ -245,7 +257,22 @@ func (j *journal) append(f frame) error {
 	return nil
 }
 
+// write makes b durable, and room for what follows it where there is no more.
 func (j *journal) write(b []byte) error {
+	if j.size+int64(len(b)) <= j.room {
+		return j.writeOnly(b)
+	}
+	n := len(b)
+	b = append(b, make([]byte, journalRoom)...)
+	if err := j.writeOnly(b); err != nil {
+		return err
+	}
+	j.room = j.size
+	j.size -= int64(len(b) - n)
+	return nil
+}
+
+func (j *journal) writeOnly(b []byte) error {
 	if _, err := j.f.WriteAt(b, j.size); err != nil {
 		return err
 	}
@@ -264,8 +291,13 @@ func (j *journal) mend() error {
 	if err := j.f.Truncate(j.size); err != nil {
 		return err
 	}
-	j.torn = false
+	j.torn, j.room = false, j.size
 	return nil
+}
+
+// close gives back the room that was not used.
+func (j *journal) close() error {
+	return errors.Join(j.f.Truncate(j.size), j.f.Close())
 }
 
 // forget removes files whose leases are in the store.

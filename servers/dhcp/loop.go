@@ -172,7 +172,7 @@ func (s *Server) pass(x *exchange) *dhcpv4.DHCPv4 {
 func (s *Server) finish(w worker, x *exchange, resp *dhcpv4.DHCPv4) {
 	payload, dropped := encode(resp, &x.facts, limit(&x.facts, x.link.ifi.MTU))
 	if dropped != nil {
-		s.cfg.Log.Warn("dhcp: reply too large, leaving options out", "mac", x.facts.MAC, "options", fmt.Sprint(dropped))
+		s.report.shortened(x, dropped)
 	}
 	o := outgoing{x: x, resp: resp, payload: payload}
 	if x.check != "" && s.looksFor(w, o) {

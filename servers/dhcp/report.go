@@ -26,8 +26,9 @@ type report struct {
 	failed   atomic.Uint64
 	dropped  atomic.Uint64
 
-	mu       sync.Mutex
-	leaseErr string
+	mu        sync.Mutex
+	leaseErr  string
+	leaseTold bool // the log has it
 }
 
 func newReport(cfg *Config) *report {
@@ -104,18 +105,20 @@ func (r *report) overflow(ifname string) {
 	}
 }
 
-// leaseError remembers why the last lease could not be written; empty: it was.
+// leaseError remembers why the last lease could not be written; empty: it was. Both are told once a minute: a disk that is slow under a
+// flood fails every other lease.
 func (r *report) leaseError(err string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.leaseErr != err {
-		if err != "" {
-			r.cfg.Log.Error("dhcp: a lease was not written, so its machine gets no ACK", "err", err)
-		} else {
-			r.cfg.Log.Info("dhcp: leases are written again")
-		}
-	}
 	r.leaseErr = err
+	switch {
+	case err == "" && r.leaseTold:
+		r.leaseTold = false
+		r.cfg.Log.Info("dhcp: leases are written again")
+	case err != "" && r.quiet.allow(limitKey{what: "leases"}, r.cfg.Now()):
+		r.leaseTold = true
+		r.cfg.Log.Error("dhcp: a lease was not written, so its machine gets no ACK", "err", err)
+	}
 }
 
 func (r *report) lastLeaseError() string {
@@ -140,6 +143,13 @@ func (r *report) limited(level slog.Level, mac fact.MAC, msg string, e fact.Even
 		}
 	}
 	r.log(level, msg, e)
+}
+
+// shortened tells of options for which a reply had no room: the author of the spec sees them nowhere else.
+func (r *report) shortened(x *exchange, options []uint8) {
+	e := x.request()
+	e.Detail = fmt.Sprintf("options %d did not fit", options)
+	r.limited(slog.LevelWarn, x.facts.MAC, "dhcp: reply too large, leaving options out", e)
 }
 
 func (r *report) log(level slog.Level, msg string, e fact.Event) {

@@ -2,12 +2,15 @@ package dhcp
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/coredhcp/coredhcp/config"
+	"github.com/google/go-cmp/cmp"
 	"github.com/insomniacslk/dhcp/dhcpv4"
 
 	"hostler/render/fact"
@@ -71,6 +74,33 @@ func TestUnknownMachinesInLog(t *testing.T) {
 	flood(limitUnknown + 1)
 	now = now.Add(-24 * time.Hour) // the clock is set right
 	flood(limitUnknown + 1)
+}
+
+// TestFullOrSlowInLog holds that neither requests that leave no room in the reply nor a disk that fails now and then fill the log.
+func TestFullOrSlowInLog(t *testing.T) {
+	rec := newRecorder()
+	now := time.Unix(1_800_000_000, 0)
+	r := newReport(&Config{Event: rec.event, Now: func() time.Time { return now }, Log: slog.New(slog.NewTextHandler(rec, nil))})
+	for i := range 1000 {
+		x := &exchange{facts: fact.Facts{Message: fact.Discover, MAC: n1, Arch: fact.NoArch}, node: "n1", start: now}
+		r.shortened(x, []uint8{6, 15})
+		r.leaseError(fmt.Sprintf("the disk is %d leases behind", i))
+		r.leaseError("")
+	}
+	now = now.Add(time.Minute)
+	r.leaseError("disk full")
+	const want = `level=WARN msg="dhcp: reply too large, leaving options out" mac=52:54:00:77:00:01 what="DHCP Discover" client=os node=n1 err="options [6 15] did not fit"
+level=ERROR msg="dhcp: a lease was not written, so its machine gets no ACK" err="the disk is 0 leases behind"
+level=INFO msg="dhcp: leases are written again"
+level=ERROR msg="dhcp: a lease was not written, so its machine gets no ACK" err="disk full"
+`
+	got := regexp.MustCompile(`time=\S+ `).ReplaceAllString(rec.log.String(), "")
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	if got := r.lastLeaseError(); got != "disk full" {
+		t.Error(got)
+	}
 }
 
 // TestOverflow sends more requests than there is room for, to a server that is busy: the rest is dropped and counted,

@@ -114,7 +114,7 @@ func (l *lab) manyLeases(n int) {
 		l.t.Fatal(err)
 	}
 	defer store.Close()
-	leases, err := ledger.OpenLeases(state, store, time.Now, slog.New(slog.DiscardHandler))
+	leases, err := ledger.OpenLeases(state, store, ledger.SystemClock(), slog.New(slog.DiscardHandler))
 	if err != nil {
 		l.t.Fatal(err)
 	}

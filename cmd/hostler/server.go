@@ -144,7 +144,7 @@ func (s *server) openState() (err error) {
 }
 
 func (s *server) openLeases() (err error) {
-	s.leases, err = ledger.OpenLeases(s.config.StateDir, s.store, time.Now, s.log)
+	s.leases, err = ledger.OpenLeases(s.config.StateDir, s.store, ledger.SystemClock(), s.log)
 	if err != nil {
 		return fmt.Errorf("opening the leases in %s: %w", s.config.StateDir, err)
 	}

@@ -159,12 +159,19 @@ func (l *Leases) commit() bool {
 		f.records[i] = batch[i].record
 	}
 	committed := l.committed
+	run, moved := l.clock.moved()
 	l.mu.Unlock()
+	var err error
+	if moved { // before anything is written by the clock as it is now
+		err = l.saveRun(run)
+	}
 	if n == 0 {
 		return false
 	}
 	begun := time.Now()
-	err := l.journal.append(f)
+	if err == nil {
+		err = l.journal.append(f)
+	}
 	if committed != nil {
 		committed(time.Since(begun), err)
 	}
@@ -337,8 +344,37 @@ func (l *Leases) write(ops []Op) error {
 	return nil
 }
 
+// saveRun tells the disk what the clock is like now.
+func (l *Leases) saveRun(run savedRun) error {
+	if err := l.write([]Op{operation(keyRun, run)}); err != nil {
+		return fmt.Errorf("noting that the clock was set: %w", err)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.clock.disk = run
+	return nil
+}
+
+// loadRun reads that. An older state has nothing of the kind.
+func (l *Leases) loadRun(ctx context.Context) error {
+	kv, err := l.store.Get(ctx, keyRun)
+	if errors.Is(err, ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if _, err := Unpack(kv.Value, savedFormat, &l.clock.disk); err != nil {
+		return fmt.Errorf("%s: %w", kv.Key, err)
+	}
+	return nil
+}
+
 // load reads the last checkpoint, and removes leases from it that ended long ago.
 func (l *Leases) load(ctx context.Context) error {
+	if err := l.loadRun(ctx); err != nil {
+		return err
+	}
 	kv, err := l.store.Get(ctx, keyClock)
 	if errors.Is(err, ErrNotFound) {
 		return nil // there never was a checkpoint

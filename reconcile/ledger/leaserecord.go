@@ -68,7 +68,7 @@ func (r *record) decode(b []byte) (rest []byte, ok bool) {
 	return b, true
 }
 
-// savedFormat is the format version of saved and savedClock.
+// savedFormat is the format version of saved, savedClock and savedRun.
 const savedFormat = 1
 
 // saved is an address as a checkpoint keeps it in the store. Times are nanoseconds of our clock.
@@ -86,8 +86,17 @@ type savedClock struct {
 	T   int64 `json:"t"`
 }
 
+// savedRun is the clock at a moment in a run of the host, and when that began by the clock of that moment.
+type savedRun struct {
+	Run     string `json:"run"`
+	Started int64  `json:"started"`
+	Raw     int64  `json:"raw"`
+	T       int64  `json:"t"`
+}
+
 // Keys of the store. An address's text follows the first.
 const (
 	keyLease = "lease/"
 	keyClock = "lease-clock"
+	keyRun   = "lease-run"
 )

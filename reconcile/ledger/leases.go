@@ -32,7 +32,7 @@ var (
 
 // Leases are the addresses that machines hold now. The packet path reads memory; a lease is acknowledged when the journal
 // has it. An address has one owner at most, at every moment and after every crash, as long as the clock is not set
-// forward while the process is down (see clock).
+// forward while the host is down (see clock).
 //
 // Memory is bounded by the addresses of the pools and the declared ones, whatever strangers send.
 type Leases struct {
@@ -119,12 +119,12 @@ func (e *entry) conflict(m machine, fixed bool, now int64) error {
 }
 
 // OpenLeases reads the leases of a state directory: the checkpoint in the store and the journal beside it. The store's
-// lock protects both. The clock is now; what happens in the background is logged.
-func OpenLeases(dir string, store Store, now func() time.Time, log *slog.Logger) (*Leases, error) {
+// lock protects both. What happens in the background is logged.
+func OpenLeases(dir string, store Store, from Clock, log *slog.Logger) (*Leases, error) {
 	l := &Leases{
 		store:  store,
 		log:    log,
-		clock:  clock{now: now},
+		clock:  clock{Clock: from},
 		byAddr: map[netip.Addr]*entry{},
 		owners: map[machine]*entry{},
 		offers: map[machine]*entry{},
@@ -141,7 +141,13 @@ func OpenLeases(dir string, store Store, now func() time.Time, log *slog.Logger)
 	if err := l.journal.replay(l.replayed); err != nil {
 		return nil, fmt.Errorf("opening leases: %w", err)
 	}
+	l.clock.resume()
 	l.clock.tick()
+	if run, ok := l.clock.moved(); ok {
+		if err := l.saveRun(run); err != nil {
+			return nil, fmt.Errorf("opening leases: %w", errors.Join(err, l.journal.f.Close()))
+		}
+	}
 	l.start(l)
 	return l, nil
 }

@@ -224,7 +224,7 @@ func TestRoomInOlderJournal(t *testing.T) {
 	}
 	closeAll()
 	put("leases-0000000000000001.journal", append(append(whole[:len(whole):len(whole)], make([]byte, 5000)...), 1))
-	_, err = ledger.OpenLeases(dir, openBolt(t, dir), clock.now, quiet)
+	_, err = ledger.OpenLeases(dir, openBolt(t, dir), ledger.Clock{Now: clock.now}, quiet)
 	wantErr(t, err, ledger.ErrDamaged, fmt.Sprintf("opening leases: %s: file is damaged: at byte %d", path, len(whole)))
 }
 
@@ -269,7 +269,7 @@ func TestDamagedJournal(t *testing.T) {
 		if err := os.WriteFile(path, c.data, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		_, err := ledger.OpenLeases(dir, store, clock.now, quiet)
+		_, err := ledger.OpenLeases(dir, store, ledger.Clock{Now: clock.now}, quiet)
 		wantErr(t, err, c.is, "opening leases: "+path+": "+c.want)
 		if after, _ := os.ReadFile(path); string(after) != string(c.data) {
 			t.Errorf("%s: the file was changed", c.name)
@@ -360,7 +360,7 @@ func TestCheckpointFails(t *testing.T) {
 	dir, clock := t.TempDir(), newHand()
 	store := &failing{Store: openBolt(t, dir)}
 	reopen := func() *ledger.Leases {
-		l, err := ledger.OpenLeases(dir, store, clock.now, quiet)
+		l, err := ledger.OpenLeases(dir, store, ledger.Clock{Now: clock.now}, quiet)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -46,11 +46,16 @@ var quiet = slog.New(slog.NewTextHandler(io.Discard, nil))
 // leasesIn opens the leases of a state directory with their store; close undoes both, and may be called twice.
 func leasesIn(t testing.TB, dir string, now func() time.Time) (l *ledger.Leases, closeAll func()) {
 	t.Helper()
+	return leasesBy(t, dir, ledger.Clock{Now: now})
+}
+
+func leasesBy(t testing.TB, dir string, clock ledger.Clock) (l *ledger.Leases, closeAll func()) {
+	t.Helper()
 	store, err := ledger.Open(filepath.Join(dir, "state.db"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	l, err = ledger.OpenLeases(dir, store, now, quiet)
+	l, err = ledger.OpenLeases(dir, store, clock, quiet)
 	if err != nil {
 		store.Close()
 		t.Fatal(err)
@@ -319,6 +324,49 @@ func TestClockSetBack(t *testing.T) {
 	clock.step(10*time.Minute + time.Second)
 	if _, ok := l.Held(mac(3), "lab"); ok {
 		t.Error("a lease got longer because the clock was set back while the process was down")
+	}
+}
+
+// A process that comes back while its host runs knows how long it was away, whatever the clock was set to before, meanwhile or
+// afterwards: by hours, by days, to a year before hostler was written.
+func TestClockSetAcrossRestarts(t *testing.T) {
+	const day = 24 * time.Hour
+	// Set forward inside the process is not here: only a real clock tells elapsed time from its hands. TestClockSet has one.
+	for _, set := range []struct{ before, down time.Duration }{
+		{}, {down: time.Hour}, {down: -time.Hour}, {down: 400 * day}, {down: -400 * day}, {before: -time.Hour}, {before: -day, down: day},
+		{before: -9 * 365 * day, down: 9 * 365 * day}, {before: -9 * 365 * day, down: -time.Hour},
+	} {
+		for _, writes := range []bool{false, true} { // something between the clock's being set and the end of the process
+			t.Run(fmt.Sprint(set, writes), func(t *testing.T) {
+				dir, hand, up := t.TempDir(), newHand(), time.Hour
+				pass := func(d time.Duration) { hand.step(d); up += d }
+				clock := ledger.Clock{Now: hand.now, Run: "a", Uptime: func() time.Duration { return up }}
+				l, closeAll := leasesBy(t, dir, clock)
+				rs := ranges("10.0.0.10", "10.0.0.20")
+				mustBind(t, l, claim(1, rs)) // for ten minutes
+				pass(4 * time.Minute)
+				l.List() // looks at the clock
+				hand.step(set.before)
+				if writes {
+					mustBind(t, l, claim(2, rs))
+				}
+				closeAll()
+				hand.step(set.down)
+				pass(2 * time.Minute)
+				l, closeAll = leasesBy(t, dir, clock)
+				if _, ok := l.Held(mac(1), "lab"); !ok {
+					t.Error("six of ten minutes have passed, and the lease is gone")
+				}
+				if got := offer(t, l, claim(3, rs)); got.Addr == addr("10.0.0.10") {
+					t.Error("the address of a running lease is offered")
+				}
+				pass(5 * time.Minute)
+				if _, ok := l.Held(mac(1), "lab"); ok {
+					t.Error("eleven of ten minutes have passed, and the lease runs")
+				}
+				closeAll()
+			})
+		}
 	}
 }
 

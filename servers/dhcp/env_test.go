@@ -80,7 +80,7 @@ func newLeases(t testing.TB) *testLeases {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l, err := ledger.OpenLeases(filepath.Join(dir, "leases"), store, time.Now, slog.New(slog.DiscardHandler))
+	l, err := ledger.OpenLeases(filepath.Join(dir, "leases"), store, ledger.SystemClock(), slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

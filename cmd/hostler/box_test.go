@@ -102,8 +102,8 @@ func (b *box) on(t *testing.T) (console *vm.Console, off func()) {
 	return console, off
 }
 
-// ask gives what the machine says on a port.
-func (b *box) ask(t *testing.T, port int) string {
+// ask gives what the machine says on a port, to what is told it there.
+func (b *box) ask(t *testing.T, port int, tell ...string) string {
 	t.Helper()
 	var out bytes.Buffer
 	err := inNamespace(b.l.machine, func() error {
@@ -113,6 +113,9 @@ func (b *box) ask(t *testing.T, port int) string {
 		}
 		defer conn.Close()
 		conn.SetDeadline(time.Now().Add(time.Minute))
+		for _, line := range tell {
+			fmt.Fprintln(conn, line)
+		}
 		_, err = io.Copy(&out, conn)
 		return err
 	})

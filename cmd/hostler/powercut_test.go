@@ -50,6 +50,16 @@ func (c *crowd) runUntil(acks int) {
 	}
 }
 
+// settle waits until no answers come any more, and gives how many ACKs there were.
+func (c *crowd) settle() int {
+	seen := -1
+	for seen != c.count() {
+		seen = c.count()
+		time.Sleep(500 * time.Millisecond)
+	}
+	return seen
+}
+
 // withoutDisk holds that nothing is acknowledged once the disk has failed, and that the server says so.
 func (c *crowd) withoutDisk(b *box) {
 	c.t.Helper()
@@ -69,11 +79,7 @@ func (c *crowd) withoutDisk(b *box) {
 	if !failed.MatchString(status) {
 		c.t.Fatalf("the status tells nothing of the disk:\n%s", status)
 	}
-	seen := -1
-	for seen != c.count() { // what was written before is on its way
-		seen = c.count()
-		time.Sleep(500 * time.Millisecond)
-	}
+	seen := c.settle() // what was written before is on its way
 	ask(time.Second)
 	if more := c.count() - seen; more > 0 {
 		c.t.Errorf("%d leases were acknowledged without a disk", more)

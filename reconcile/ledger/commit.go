@@ -85,10 +85,14 @@ func (l *Leases) bind(lease fact.Lease, done func(error)) error {
 	}
 	e := l.entry(lease.Subnet, lease.Addr)
 	r := record{kind: bound, lease: lease, start: l.clock.ours(lease.Start), until: l.clock.ours(lease.Expires)}
+	if o := e.offer; o != nil && o.MAC == lease.MAC && o.Start.Equal(lease.Start) && o.Expires.Equal(lease.Expires) {
+		r.start, r.until = e.from, e.to // whatever the system's clock was set to since the offer
+	}
 	r.lease.State, r.lease.Start, r.lease.Expires = fact.Bound, time.Time{}, time.Time{}
 	lease.State = fact.Offered
 	e.pending++
 	l.promise(e, lease, now)
+	e.from, e.to = r.start, r.until
 	l.enqueue(waiting{r, done})
 	return nil
 }

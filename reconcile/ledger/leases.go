@@ -64,6 +64,7 @@ type entry struct {
 	start, until int64       // of the lease; until is the time of release if it was released
 	offer        *fact.Lease // what was promised last
 	offerUntil   int64
+	from, to     int64      // when the promised lease starts and ends
 	pending      int        // leases on their way into the journal, all for the offer's machine
 	rest         int64      // declined until then
 	decliner     fact.Lease // what the machine had that declined it
@@ -215,6 +216,7 @@ func (l *Leases) Offer(c fact.Claim) (fact.Lease, error) {
 		lease.State, lease.Start = fact.Bound, l.clock.wall(e.start)
 	}
 	l.promise(e, lease, now)
+	e.from, e.to = l.clock.ours(lease.Start), l.clock.ours(lease.Expires)
 	return lease, nil
 }
 

@@ -327,6 +327,24 @@ func TestClockSetBack(t *testing.T) {
 	}
 }
 
+// The system's clock is set between an offer and its lease, which is as long as any other all the same.
+func TestClockSetAfterOffer(t *testing.T) {
+	clock := newHand()
+	l, _ := leasesIn(t, t.TempDir(), clock.now)
+	o := offer(t, l, claim(1, ranges("10.0.0.10", "10.0.0.11")))
+	clock.step(-24 * time.Hour)
+	if err := bind(l, o); err != nil {
+		t.Fatal(err)
+	}
+	if held, ok := l.Held(mac(1), "lab"); !ok || !held.Expires.Equal(clock.now().Add(10*time.Minute)) {
+		t.Errorf("%t, ends at %s, and it is %s", ok, held.Expires, clock.now())
+	}
+	clock.step(11 * time.Minute)
+	if _, ok := l.Held(mac(1), "lab"); ok {
+		t.Error("it has not ended after its time")
+	}
+}
+
 // A process that comes back while its host runs knows how long it was away, whatever the clock was set to before, meanwhile or
 // afterwards: by hours, by days, to a year before hostler was written.
 func TestClockSetAcrossRestarts(t *testing.T) {

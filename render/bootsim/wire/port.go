@@ -29,7 +29,19 @@ type port struct {
 	done chan struct{}
 
 	mu      sync.Mutex
-	waiting map[uint32]chan *dhcpv4.DHCPv4 // by transaction id
+	waiting map[exchange]chan *dhcpv4.DHCPv4
+}
+
+// exchange is whose a reply is. Among ten thousand machines, two that are served at the same time may choose the same transaction id.
+type exchange struct {
+	mac fact.MAC
+	xid dhcpv4.TransactionID
+}
+
+func exchangeOf(p *dhcpv4.DHCPv4) (e exchange) {
+	copy(e.mac[:], p.ClientHWAddr)
+	e.xid = p.TransactionID
+	return e
 }
 
 // openPort listens for what DHCP servers send to clients, and for nothing else: not for the files that the machines fetch.
@@ -55,7 +67,7 @@ func openPort(name string) (*port, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listening for raw packets on %s (this needs root): %w", name, err)
 	}
-	p := &port{conn: conn, done: make(chan struct{}), waiting: map[uint32]chan *dhcpv4.DHCPv4{}}
+	p := &port{conn: conn, done: make(chan struct{}), waiting: map[exchange]chan *dhcpv4.DHCPv4{}}
 	if err := conn.SetPromiscuous(true); err != nil { // replies are sent to the machines' MACs
 		conn.Close()
 		return nil, err
@@ -85,13 +97,17 @@ func (p *port) read() {
 		if err != nil || reply.OpCode != dhcpv4.OpcodeBootReply {
 			continue
 		}
-		p.mu.Lock()
-		ch := p.waiting[binary.BigEndian.Uint32(reply.TransactionID[:])]
-		p.mu.Unlock()
-		select {
-		case ch <- reply: // to nobody, when nobody waits
-		default: // it has one already
-		}
+		p.deliver(reply)
+	}
+}
+
+func (p *port) deliver(reply *dhcpv4.DHCPv4) {
+	p.mu.Lock()
+	ch := p.waiting[exchangeOf(reply)]
+	p.mu.Unlock()
+	select {
+	case ch <- reply: // to nobody, when nobody waits
+	default: // it has one already
 	}
 }
 
@@ -100,14 +116,14 @@ func (p *port) expect(request *dhcpv4.DHCPv4) chan *dhcpv4.DHCPv4 {
 	ch := make(chan *dhcpv4.DHCPv4, 1)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.waiting[binary.BigEndian.Uint32(request.TransactionID[:])] = ch
+	p.waiting[exchangeOf(request)] = ch
 	return ch
 }
 
 func (p *port) forget(request *dhcpv4.DHCPv4) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	delete(p.waiting, binary.BigEndian.Uint32(request.TransactionID[:]))
+	delete(p.waiting, exchangeOf(request))
 }
 
 // send broadcasts a request from a machine without an address.

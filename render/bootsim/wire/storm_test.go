@@ -40,6 +40,23 @@ func TestVerify(t *testing.T) {
 	}
 }
 
+// TestSameTransaction: two of many machines choose the same transaction id.
+func TestSameTransaction(t *testing.T) {
+	p := &port{waiting: map[exchange]chan *dhcpv4.DHCPv4{}}
+	message := func(mac fact.MAC) *dhcpv4.DHCPv4 {
+		m, err := dhcpv4.New(dhcpv4.WithHwAddr(mac[:]), dhcpv4.WithTransactionID(dhcpv4.TransactionID{1, 2, 3, 4}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return m
+	}
+	first, second := p.expect(message(mac)), p.expect(message(fact.MAC{2, 0, 0, 0, 0, 1}))
+	p.deliver(message(mac))
+	if len(first) != 1 || len(second) != 0 {
+		t.Errorf("%d and %d replies, want 1 and 0", len(first), len(second))
+	}
+}
+
 func TestReport(t *testing.T) {
 	r := &room{times: map[string][]time.Duration{}, failures: map[string]*Failure{}}
 	for i := range 100 {

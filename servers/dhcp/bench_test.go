@@ -1,12 +1,16 @@
 package dhcp
 
 import (
+	"encoding/binary"
+	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"os"
 	"runtime"
+	"slices"
 	"syscall"
 	"testing"
 	"time"
@@ -183,6 +187,108 @@ func (st *storm) run(b *testing.B) {
 			start()
 		default:
 			b.Fatal(p.Summary())
+		}
+	}
+}
+
+const (
+	floodRate   = 5000 // datagrams a second, each fifth of them malformed
+	floodPeriod = 5 * time.Millisecond
+)
+
+// BenchmarkFlood has declared machines get their leases, one each 5 ms, while somebody sends DISCOVERs from addresses that he makes up, and
+// datagrams that are none. The limit to compare with is the same flood to a port that nobody has: what it costs the network and
+// the processors alone.
+func BenchmarkFlood(b *testing.B) {
+	for _, c := range []struct {
+		name string
+		port uint16 // 0: no flood
+	}{{"none", 0}, {"closed-port", 6767}, {"dhcp", 67}} {
+		b.Run(c.name, func(b *testing.B) {
+			seg := newSegment(b, "10.79.0.1/24")
+			seg.ip("addr", "add", "10.79.0.2/24", "dev", seg.client)
+			f := testFleet()
+			f.Subnets[0].Relays, f.Subnets[1].Relays = []netip.Addr{addr("10.79.0.2")}, nil // the subnet that is silent towards strangers
+			serve(b, func(cfg *Config) {
+				cfg.Event, cfg.Log, cfg.Current = func(fact.Event) {}, slog.New(slog.DiscardHandler), current(b, f)
+			}, seg.server)
+			conn := seg.relay(b)
+			end := make(chan struct{})
+			sent := make(chan int)
+			if c.port != 0 {
+				go func() { sent <- flood(conn, netip.AddrPortFrom(addr("10.79.0.1"), c.port), end) }()
+			}
+			b.ResetTimer()
+			var took []time.Duration
+			lost := 0
+			for i := range b.N {
+				next := time.Now().Add(floodPeriod)
+				if d := boot(b, conn, uint32(i)); d > 0 {
+					took = append(took, d)
+				} else {
+					lost++
+				}
+				time.Sleep(time.Until(next))
+			}
+			b.StopTimer()
+			close(end)
+			if c.port != 0 {
+				b.ReportMetric(float64(<-sent)/b.Elapsed().Seconds(), "flood/s")
+			}
+			slices.Sort(took)
+			if n := len(took); n > 0 {
+				b.ReportMetric(float64(took[n/2].Microseconds()), "p50-us")
+				b.ReportMetric(float64(took[min(n-1, n*99/100)].Microseconds()), "p99-us")
+			}
+			b.ReportMetric(float64(lost), "lost")
+		})
+	}
+}
+
+// flood sends until end is closed, at most as fast as it says, and tells how much it was.
+func flood(conn *net.UDPConn, to netip.AddrPort, end <-chan struct{}) (n int) {
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case <-end:
+			return n
+		case <-tick.C:
+		}
+		for range floodRate / 100 {
+			p := wirePacket{xid: rand.Uint32() | 1<<31, giaddr: "10.79.0.2", mac: fact.MAC{2, 1, byte(rand.Int()), byte(rand.Int()), byte(rand.Int()), byte(rand.Int())}, options: message(fact.Discover, biosROM)}.bytes()
+			if n%5 == 0 {
+				p = p[:200+rand.IntN(len(p)-200)]
+			}
+			_, _ = conn.WriteToUDPAddrPort(p, to)
+			n++
+		}
+	}
+}
+
+// boot is the four messages of n1, and how long they took; 0 when there was no ACK within a second.
+func boot(b *testing.B, conn *net.UDPConn, xid uint32) time.Duration {
+	begun := time.Now()
+	send := func(options []byte) {
+		p := wirePacket{xid: xid, giaddr: "10.79.0.2", mac: n1, options: options}
+		_, _ = conn.WriteToUDPAddrPort(p.bytes(), netip.MustParseAddrPort("10.79.0.1:67"))
+	}
+	send(message(fact.Discover, biosROM))
+	_ = conn.SetReadDeadline(begun.Add(time.Second))
+	for buf := make([]byte, 2048); ; {
+		n, _, err := conn.ReadFromUDPAddrPort(buf)
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			return 0
+		}
+		p, err := dhcpv4.FromBytes(buf[:n])
+		switch {
+		case err != nil:
+			b.Fatal(err)
+		case binary.BigEndian.Uint32(p.TransactionID[:]) != xid:
+		case p.MessageType() == dhcpv4.MessageTypeOffer:
+			send(selecting(p, biosROM))
+		case p.MessageType() == dhcpv4.MessageTypeAck:
+			return time.Since(begun)
 		}
 	}
 }

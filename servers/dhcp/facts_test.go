@@ -218,7 +218,7 @@ func FuzzFacts(f *testing.F) {
 		f.Add(p.data)
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		(&Server{workers: make([]worker, 4)}).workerOf(b)
+		macIn(b)
 		p, err := parse(b)
 		if err != nil {
 			return

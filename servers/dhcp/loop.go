@@ -15,7 +15,7 @@ import (
 )
 
 const (
-	requestQueue = 256  // datagrams that wait for one worker
+	requestQueue = 256  // datagrams that wait for one worker, of declared machines and as many of others
 	replyQueue   = 1024 // replies that wait for one worker after their leases were written
 	chaddrAt     = 28   // offset of the hardware address in a request
 )
@@ -32,10 +32,15 @@ type datagram struct {
 }
 
 // worker answers the requests of some machines, one after another, so that each machine's requests, replies and events keep
-// their order.
+// their order. Declared machines have a queue of their own, which comes first: whoever makes addresses up waits.
 type worker struct {
+	declared chan *datagram
 	requests chan *datagram
 	replies  chan outgoing
+}
+
+func newWorker() worker {
+	return worker{make(chan *datagram, requestQueue), make(chan *datagram, requestQueue), make(chan outgoing, replyQueue)}
 }
 
 // outgoing is a reply whose lease was written, or could not be.
@@ -69,7 +74,7 @@ func (s *Server) read(a *attachment, conn *net.UDPConn, boot bool) {
 		d.peer, d.link = netip.AddrPortFrom(d.peer.Addr().Unmap(), d.peer.Port()), a
 		s.pending.Add(1)
 		select {
-		case s.workerOf(d.buf[:d.n]).requests <- d:
+		case s.queueOf(macIn(d.buf[:d.n])) <- d:
 		default:
 			s.pending.Done()
 			s.report.overflow(a.ifi.Name)
@@ -78,32 +83,65 @@ func (s *Server) read(a *attachment, conn *net.UDPConn, boot bool) {
 	}
 }
 
-// workerOf picks the worker by the hardware address that stands in a request (FNV-1a).
-func (s *Server) workerOf(b []byte) worker {
-	h := uint32(2166136261)
-	for i := chaddrAt; i < chaddrAt+6 && i < len(b); i++ {
-		h = (h ^ uint32(b[i])) * 16777619
+// macIn is the hardware address that stands in a request.
+func macIn(b []byte) (mac fact.MAC) {
+	if len(b) >= chaddrAt+len(mac) {
+		mac = fact.MAC(b[chaddrAt:])
 	}
-	return s.workers[h%uint32(len(s.workers))]
+	return mac
+}
+
+// queueOf is the queue for the requests of a machine: of a worker that its address picks (FNV-1a).
+func (s *Server) queueOf(mac fact.MAC) chan *datagram {
+	h := uint32(2166136261)
+	for _, c := range mac {
+		h = (h ^ uint32(c)) * 16777619
+	}
+	w := s.workers[h%uint32(len(s.workers))]
+	if snap, _ := s.cfg.Current(); snap != nil {
+		if _, _, _, declared := snap.Belongs(mac); declared {
+			return w.declared
+		}
+	}
+	return w.requests
 }
 
 func (s *Server) work(w worker) {
 	for {
 		select {
-		case d := <-w.requests:
-			s.handleDatagram(w, d)
-			s.buffers.Put(d)
-			s.pending.Done()
 		case o := <-w.replies:
-			if o.owner != "" {
-				s.conflict(w, o)
-			} else {
-				s.sendReply(o)
-			}
-			s.pending.Done()
+			s.reply(w, o)
+			continue
+		case d := <-w.declared:
+			s.request(w, d)
+			continue
+		default:
+		}
+		select {
+		case o := <-w.replies:
+			s.reply(w, o)
+		case d := <-w.declared:
+			s.request(w, d)
+		case d := <-w.requests:
+			s.request(w, d)
 		case <-s.quit:
 			return
 		}
+	}
+}
+
+func (s *Server) request(w worker, d *datagram) {
+	defer s.pending.Done()
+	s.handleDatagram(w, d)
+	s.buffers.Put(d)
+}
+
+func (s *Server) reply(w worker, o outgoing) {
+	defer s.pending.Done()
+	if o.owner != "" {
+		s.conflict(w, o)
+	} else {
+		s.sendReply(o)
 	}
 }
 

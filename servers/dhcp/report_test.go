@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -131,6 +132,53 @@ func TestOverflow(t *testing.T) {
 	s.wait(t, "the answers", func() bool { return s.State().Replied == requestQueue+1 })
 	if st := s.State(); st.Received != requestQueue+11 || st.Dropped != 10 {
 		t.Errorf("%+v", st)
+	}
+}
+
+// TestDeclaredFirst answers a declared machine before the strangers that came earlier and still wait.
+func TestDeclaredFirst(t *testing.T) {
+	busy, entered := make(chan struct{}), make(chan struct{}, 10)
+	register(t, plugin("busy", func(_, resp *dhcpv4.DHCPv4) (*dhcpv4.DHCPv4, bool) {
+		entered <- struct{}{}
+		<-busy
+		return resp, false
+	}))
+	seg := newSegment(t, "10.77.0.1/24")
+	s := &served{recorder: newRecorder(), leases: newLeases(t)}
+	cfg := s.config(t, seg.server)
+	cfg.Before = []config.PluginConfig{{Name: "busy"}}
+	var err error
+	if s.Server, err = Listen(cfg); err != nil {
+		t.Fatal(err)
+	}
+	s.workers = s.workers[:1]
+	serveOn(t, s)
+	c := seg.raw(t)
+	send := func(xid uint32, mac fact.MAC) {
+		c.send(wirePacket{xid: xid, mac: mac, options: message(fact.Discover)}.bytes())
+	}
+	send(1, fact.MAC{2, 0, 0, 0, 0, 1})
+	<-entered
+	for xid := uint32(2); xid < 6; xid++ {
+		send(xid, fact.MAC{2, 0, 0, 0, 0, byte(xid)})
+	}
+	send(6, n1)
+	for deadline := time.Now().Add(patience); len(s.workers[0].declared) == 0 && time.Now().Before(deadline); {
+		time.Sleep(time.Millisecond) // queues tell nobody that they changed
+	}
+	close(busy)
+	var order []uint32
+	s.wait(t, "the last stranger", func() bool {
+		order = nil
+		for _, e := range s.events {
+			if e.What == "DHCP Discover" {
+				order = append(order, e.Xid)
+			}
+		}
+		return len(order) == 6
+	})
+	if want := []uint32{1, 6, 2, 3, 4, 5}; !slices.Equal(order, want) {
+		t.Errorf("answered in the order %v, want %v", order, want)
 	}
 }
 

@@ -100,7 +100,7 @@ func Listen(cfg Config) (*Server, error) {
 		problems:  make(map[string]error),
 	}
 	for i := range s.workers {
-		s.workers[i] = worker{make(chan *datagram, requestQueue), make(chan outgoing, replyQueue)}
+		s.workers[i] = newWorker()
 	}
 	if err := s.loadChain(); err != nil {
 		return nil, fmt.Errorf("dhcp: %w", err)

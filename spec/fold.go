@@ -80,17 +80,30 @@ func settle(won map[string]entry, steps map[string][]Step) (Settings, []Trace, [
 
 // sort puts kernel arguments into print order and the rest into the order of names or codes.
 func (s *Settings) sort() {
-	rank := make(map[string]int, len(s.KernelArgsOrder))
-	for i, k := range s.KernelArgsOrder {
+	s.KernelArgs = sorted(s.KernelArgs, printOrder(s.KernelArgsOrder))
+	s.Vars = sorted(s.Vars, varOrder)
+	s.Options = sorted(s.Options, optionOrder)
+}
+
+// printOrder is that of kernel arguments: those whose keys are listed come first, as listed.
+func printOrder(first []string) func(a, b Arg) int {
+	byKey := func(a, b Arg) int { return cmp.Compare(a.Key, b.Key) }
+	if len(first) == 0 {
+		return byKey
+	}
+	rank := make(map[string]int, len(first))
+	for i, k := range first {
 		if _, ok := rank[k]; !ok {
-			rank[k] = i - len(s.KernelArgsOrder) // negative: before the others
+			rank[k] = i - len(first) // negative: before the others
 		}
 	}
-	s.KernelArgs = sorted(s.KernelArgs, func(a, b Arg) int {
-		return cmp.Or(cmp.Compare(rank[a.Key], rank[b.Key]), cmp.Compare(a.Key, b.Key))
-	})
-	s.Vars = sorted(s.Vars, func(a, b Var) int { return cmp.Compare(a.Name, b.Name) })
-	s.Options = sorted(s.Options, func(a, b Option) int { return cmp.Or(cmp.Compare(a.Code, b.Code), cmp.Compare(a.Name, b.Name)) })
+	return func(a, b Arg) int { return cmp.Or(cmp.Compare(rank[a.Key], rank[b.Key]), byKey(a, b)) }
+}
+
+func varOrder(a, b Var) int { return cmp.Compare(a.Name, b.Name) }
+
+func optionOrder(a, b Option) int {
+	return cmp.Or(cmp.Compare(a.Code, b.Code), cmp.Compare(a.Name, b.Name))
 }
 
 // sorted leaves a list alone that is in order: it may be another's too.
@@ -136,10 +149,9 @@ func (f *Fleet) Effective(n *Node) Settings {
 	if own.KernelArgsReset {
 		inherited, out.KernelArgsReset = nil, true
 	}
-	out.KernelArgs = merge(inherited, own.KernelArgs, func(a Arg) (string, bool) { return a.Key, a.Remove || a.PerNode })
-	out.Vars = merge(base.Vars, own.Vars, func(v Var) (string, bool) { return v.Name, v.Remove || v.PerNode })
-	out.Options = merge(base.Options, own.Options, func(o Option) (string, bool) { return o.Name, o.Remove })
-	out.sort()
+	out.KernelArgs = merge(inherited, own.KernelArgs, func(a Arg) (string, bool) { return a.Key, a.Remove || a.PerNode }, printOrder(out.KernelArgsOrder))
+	out.Vars = merge(base.Vars, own.Vars, func(v Var) (string, bool) { return v.Name, v.Remove || v.PerNode }, varOrder)
+	out.Options = merge(base.Options, own.Options, func(o Option) (string, bool) { return o.Name, o.Remove }, optionOrder)
 	return out
 }
 
@@ -160,36 +172,30 @@ func (r Retry) over(base Retry) Retry {
 	return Retry{cmp.Or(r.Delay, base.Delay), cmp.Or(r.MaxDelay, base.MaxDelay), cmp.Or(r.Attempts, base.Attempts), cmp.Or(r.Fallback, base.Fallback)}
 }
 
-// merge lays own elements over inherited ones by key, without those that are marks rather than values. Keys are unique in each list. It
-// may give the inherited list itself: most nodes have nothing to lay over it, and each boot script asks.
-func merge[E any](base, own []E, key func(E) (name string, mark bool)) []E {
+// merge lays own elements over inherited ones by key, without those that are marks rather than values, and puts them in order. It may give
+// the inherited list itself: many nodes have nothing to lay over it, and each boot script asks.
+func merge[E any](base, own []E, key func(E) (name string, mark bool), order func(a, b E) int) []E {
 	isMark := func(e E) bool { _, mark := key(e); return mark }
 	if len(own) == 0 && !slices.ContainsFunc(base, isMark) {
-		return base
+		return sorted(base, order)
 	}
-	over := make(map[string]int, len(own))
-	for i, e := range own {
+	set := make(map[string]bool, len(own))
+	for _, e := range own {
 		k, _ := key(e)
-		over[k] = i
+		set[k] = true
 	}
 	out := make([]E, 0, len(base)+len(own))
 	for _, e := range base {
-		k, _ := key(e)
-		if i, ok := over[k]; ok { // in its place, so that what was sorted stays so
-			e = own[i]
-			delete(over, k)
-		}
-		if !isMark(e) {
+		if k, mark := key(e); !set[k] && !mark {
 			out = append(out, e)
 		}
 	}
 	for _, e := range own {
-		if k, mark := key(e); !mark {
-			if _, ok := over[k]; ok {
-				out = append(out, e)
-			}
+		if !isMark(e) {
+			out = append(out, e)
 		}
 	}
+	slices.SortFunc(out, order)
 	return out
 }
 

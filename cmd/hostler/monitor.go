@@ -73,7 +73,7 @@ func (s *server) sample() metrics.Sample {
 	}
 	v.Notices = noticed(d.Totals)
 	t := s.tftp.State()
-	v.TFTPRunning, v.TFTPResent, v.Dropped["tftp"] = t.Running, t.Resent, t.Lost
+	v.TFTPRunning, v.TFTPResent, v.TFTPRepeat, v.TFTPStray, v.Dropped["tftp"] = t.Running, t.Resent, t.Repeated, t.Strangers, t.Lost
 	h := s.http.State()
 	v.HTTPConns, v.HTTPSending, v.HTTPWaiting, v.Dropped["http"] = h.Connections, h.Sending, h.Waiting, h.Refused
 	if s.tls != nil {

@@ -164,7 +164,8 @@ func TestSample(t *testing.T) {
 			Version: "1.0", Revision: "main@sha1:0123456789abcdef", Applied: at, Checked: at, Pending: true,
 			Healthy: map[string]float64{"dhcp": 0.5}, Failures: map[string]uint64{"GateRefused": 2}, Stages: map[string]time.Duration{"evaluate": 1500 * time.Millisecond},
 			Nodes: map[NodeState]int{{"rack", "ready"}: 7}, Stuck: map[fact.Stage]int{fact.StageKernel: 3},
-			Pools: map[PoolState]uint64{{"rack", "boot", "any", "bound"}: 5},
+			Pools:       map[PoolState]uint64{{"rack", "boot", "any", "bound"}: 5},
+			TFTPRunning: 11, TFTPResent: 12, TFTPRepeat: 13, TFTPStray: 14,
 		}
 	})
 	for name, want := range map[string]string{
@@ -176,6 +177,10 @@ func TestSample(t *testing.T) {
 		"hostler_reconcile_errors_total":           `hostler_reconcile_errors_total{stage="GateRefused"} 2`,
 		"hostler_reconcile_stage_seconds":          `hostler_reconcile_stage_seconds{stage="evaluate"} 1.5`,
 		"hostler_nodes":                            `hostler_nodes{state="ready",subnet="rack"} 7`,
+		"hostler_tftp_running_transfers":           `hostler_tftp_running_transfers 11`,
+		"hostler_tftp_retransmits_total":           `hostler_tftp_retransmits_total 12`,
+		"hostler_tftp_repeated_requests_total":     `hostler_tftp_repeated_requests_total 13`,
+		"hostler_tftp_stray_packets_total":         `hostler_tftp_stray_packets_total 14`,
 		"hostler_pool_addresses":                   `hostler_pool_addresses{kind="any",pool="boot",state="bound",subnet="rack"} 5`,
 	} {
 		if got := scrape(m, name); got != want+"\n" {

@@ -29,6 +29,8 @@ type Sample struct {
 	HTTPSending int               // files on their way
 	HTTPWaiting int               // files whose client has as many under way as it may
 	TFTPResent  uint64            // packets that were sent again
+	TFTPRepeat  uint64            // requests that were being answered already
+	TFTPStray   uint64            // packets to a transfer from somebody else
 	Packets     int               // bytes of conversations in memory
 	PacketsFrom int               // machines whose conversations these are
 }
@@ -100,6 +102,8 @@ func (s sampler) Collect(ch chan<- prometheus.Metric) {
 	files.add(float64(v.HTTPWaiting), "waiting")
 	c.gauge("tftp_running_transfers", "TFTP transfers that are going on.").add(float64(v.TFTPRunning))
 	c.counter("tftp_retransmits_total", "TFTP packets that were sent again.").add(float64(v.TFTPResent))
+	c.counter("tftp_repeated_requests_total", "TFTP requests that were being answered already.").add(float64(v.TFTPRepeat))
+	c.counter("tftp_stray_packets_total", "TFTP packets to a transfer from somebody else than its machine.").add(float64(v.TFTPStray))
 	c.gauge("packets_kept_bytes", "Packets of conversations in memory, for hostler boots -packets.").add(float64(v.Packets))
 	c.gauge("packets_kept_machines", "Machines whose conversations these are.").add(float64(v.PacketsFrom))
 }

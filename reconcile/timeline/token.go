@@ -37,12 +37,16 @@ func hashOf(t fact.Token) []byte {
 // nothing is known, begins a boot.
 func (t *Timeline) Script(mac fact.MAC, node fact.NodeName, addr netip.Addr, rev fact.Revision) (fact.BootID, fact.Token, error) {
 	t.mu.Lock()
-	at := t.now().Round(0)
 	m := t.machines[mac]
 	if m == nil {
 		m = t.meet(mac)
 	}
 	t.seat(m, node)
+	if r := m.last; r != nil && r.gave(node, addr, rev) {
+		defer t.mu.Unlock()
+		return r.ID, r.token, nil
+	}
+	at := t.now().Round(0)
 	if m.last == nil || !m.last.ready.IsZero() { // a boot that was ready has been told of
 		t.begin(m, at)
 	}
@@ -53,17 +57,17 @@ func (t *Timeline) Script(mac fact.MAC, node fact.NodeName, addr netip.Addr, rev
 		e.Kind, e.Hash = kindToken, hashOf(r.token)
 		r.admit(&e)
 	} else {
-		known := r.addr == e.Addr && r.pinned == rev && r.Node == cmp.Or(node, r.Node)
 		r.pin(&e)
-		if known { // a machine that asks again: what a restart must find is there
-			defer t.mu.Unlock()
-			return r.ID, r.token, nil
-		}
 	}
 	id, token, x := r.ID, r.token, r.extent
 	t.mu.Unlock()
 	t.writeNow(x, &e)
 	return id, token, nil
+}
+
+// gave reports whether the machine only asks again: what a restart must find is there, and an event will say when it was.
+func (r *running) gave(node fact.NodeName, addr netip.Addr, rev fact.Revision) bool {
+	return r.token != "" && r.ready.IsZero() && r.addr == addr.Unmap() && r.pinned == rev && r.Node == cmp.Or(node, r.Node)
 }
 
 // find gives the newest boot of a machine if the token and the address are right. The caller holds the mutex.

@@ -49,6 +49,9 @@ func ParseMAC(s string) (MAC, error) {
 // String gives aa:bb:cc:dd:ee:ff.
 func (m MAC) String() string { return m.join(':') }
 
+// AppendTo appends the String form.
+func (m MAC) AppendTo(b []byte) []byte { return append(b, m.join(':')...) }
+
 // Dashed gives aa-bb-cc-dd-ee-ff, as pxelinux and GRUB name their files.
 func (m MAC) Dashed() string { return m.join('-') }
 

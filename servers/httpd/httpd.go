@@ -69,7 +69,7 @@ type Config struct {
 	PerClient     int           // files on their way to one client; 8. Further ones wait for those
 	HeaderTimeout time.Duration // until a request's headers are there; 10s
 	IdleTimeout   time.Duration // of a connection between requests; 15s
-	StallTimeout  time.Duration // for each half MiB that a client takes; 1m
+	StallTimeout  time.Duration // for each half MiB that a client takes, and a quarter less for a text; 1m
 	Drain         time.Duration // how long requests may go on once the server is told to stop; 10s
 }
 
@@ -80,7 +80,7 @@ type Server struct {
 	listeners []socket
 	conns     *connLimit
 	turns     *turns
-	buffers   sync.Pool // of *[]byte, for scripts
+	buffers   sync.Pool // of *[]byte, for what one request puts together
 }
 
 // Listen binds every socket, or none. The server answers nobody before Serve.

@@ -3,6 +3,7 @@ package httpd
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -274,6 +275,27 @@ func TestDeadlines(t *testing.T) {
 	n, err := w.ReadFrom(&io.LimitedReader{R: bytes.NewReader(contents["initrd-2"]), N: 1 << 30})
 	if n != int64(len(contents["initrd-2"])) || err != nil || w.sent != n || d.set != 1+5 {
 		t.Errorf("%d bytes, %v, %d deadlines; want all, and one for each half MiB", n, err, d.set-1)
+	}
+}
+
+// A client that asks again and again gets time again before it has little left, and not for each script.
+func TestDeadlinesOfScripts(t *testing.T) {
+	now := time.Now()
+	srv := start(t, func(c *Config) { c.StallTimeout, c.Now = time.Minute, func() time.Time { return now } })
+	ctx := context.WithValue(t.Context(), clientKey{}, srv.newClient(netip.AddrPortFrom(c0001, 1024), srv.addr, false))
+	r, err := http.NewRequestWithContext(ctx, "GET", "/boot/v1/bootscript?mac=52:54:00:00:00:01", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := &deadlines{discard: discard{http.Header{}}}
+	var set []int
+	for _, later := range []time.Duration{0, 0, 10 * time.Second, 10 * time.Second, 0} {
+		now = now.Add(later)
+		srv.ServeHTTP(d, r)
+		set = append(set, d.set)
+	}
+	if diff := cmp.Diff([]int{1, 1, 1, 2, 2}, set); diff != "" {
+		t.Errorf("deadlines set by then (-want +got):\n%s", diff)
 	}
 }
 

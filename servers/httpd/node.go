@@ -88,6 +88,7 @@ func (x *exchange) phoneHome() {
 // reported finds BOOTID.TOKEN in the query, a form or a JSON object; a status other than 0 says that the body is unfit.
 func (x *exchange) reported() (boot string, status int) {
 	body, err := io.ReadAll(http.MaxBytesReader(&x.w, x.r.Body, maxReport))
+	x.w.extend() // the body may have taken all the time
 	if _, ok := err.(*http.MaxBytesError); ok {
 		return "", http.StatusRequestEntityTooLarge
 	}

@@ -4,14 +4,10 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"hostler/render/fact"
 )
-
-// headBuffers are used again: a head is put together for each request of a machine, and only looked at during the call.
-var headBuffers = sync.Pool{New: func() any { return new([]byte) }}
 
 // mostHead bounds what is repeated of a request, which can have 16 KiB of headers.
 const mostHead = 1 << 10
@@ -22,8 +18,8 @@ func (x *exchange) packets(end time.Time) {
 		return
 	}
 	p := fact.Packet{Time: x.event.Time, MAC: x.event.MAC, Node: x.event.Node, Proto: fact.ProtoHTTP, From: x.from, To: x.to}
-	buf := headBuffers.Get().(*[]byte)
-	defer headBuffers.Put(buf)
+	buf := x.buffers.Get().(*[]byte) // Packet only looks at it
+	defer x.buffers.Put(buf)
 	*buf = appendRequest((*buf)[:0], x.r)
 	p.Payload, p.Size = *buf, len(*buf)
 	x.Packet(p)

@@ -42,7 +42,7 @@ func parseQuery(raw string) (q render.Query, retry int, problem string) {
 	if !plain(q.Name) || !plain(q.NID) {
 		return render.Query{}, 0, "the name or nid in the boot script request has characters that no name has"
 	}
-	if n, err := strconv.Atoi(retried); err == nil {
+	if n, err := strconv.Atoi(cmp.Or(retried, "0")); err == nil {
 		retry = min(max(n, 0), maxRetry)
 	}
 	return q, retry, ""

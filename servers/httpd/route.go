@@ -23,6 +23,7 @@ type exchange struct {
 	*Server
 	*client
 	w     response
+	texts [3]string // values of headers
 	r     *http.Request
 	known bool // the event says which machine the peer is
 	event fact.Event
@@ -74,12 +75,15 @@ func cleanPath(p string) string {
 func (s *Server) exchange(w http.ResponseWriter, r *http.Request) *exchange {
 	x := &exchange{Server: s, r: r, client: s.clientOf(r)}
 	x.w = response{ResponseWriter: w, stall: s.StallTimeout}
-	x.w.extend()
 	if r.ContentLength != 0 { // net/http reads what the handler leaves, before it answers
 		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(s.StallTimeout))
 	}
 	x.event = fact.Event{
 		Time: s.Now(), What: method(r.Method), File: fact.Printable(r.URL.Path), Peer: x.peer, Client: program(r.UserAgent()),
+	}
+	if now := x.event.Time; now.Sub(x.extended) > s.StallTimeout/4 {
+		x.w.extend()
+		x.extended = now
 	}
 	x.recognise()
 	return x
@@ -90,6 +94,7 @@ type client struct {
 	from, to netip.AddrPort
 	peer     netip.Addr  // of from
 	values   late.Values // what late values become
+	extended time.Time   // when it got its time to take an answer; not for each script: that is dearer than what is in it
 }
 
 type clientKey struct{}
@@ -220,9 +225,9 @@ func (x *exchange) send(contentType string, body []byte) {
 
 // header describes an answer that is one text. The keys are in the form that net/http would give them.
 func (x *exchange) header(contentType string, length int) {
-	values := [...]string{contentType, strconv.Itoa(length), "no-store"}
+	x.texts = [...]string{contentType, strconv.Itoa(length), "no-store"}
 	h := x.w.Header()
-	h["Content-Type"], h["Content-Length"], h["Cache-Control"] = values[0:1:1], values[1:2:2], values[2:3:3]
+	h["Content-Type"], h["Content-Length"], h["Cache-Control"] = x.texts[0:1:1], x.texts[1:2:2], x.texts[2:3:3]
 }
 
 func (x *exchange) error(status int, text string) {

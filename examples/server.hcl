@@ -53,9 +53,9 @@ listen {
   tftp = "0.0.0.0:69"
   http = "0.0.0.0:8080"
 
-  # https       = "0.0.0.0:8443" # besides http; needs the tls block below
-  # metrics = "127.0.0.1:9100" # /metrics, /healthz and /readyz, and nothing else; default: on the socket only
-  # path_prefix = "/apis/bss" # in front of every boot URL
+  # https       = "0.0.0.0:8443"   # besides http; needs the tls block below
+  # metrics     = "127.0.0.1:9100" # /metrics, /healthz and /readyz, and nothing else; default: on the socket only
+  # path_prefix = "/apis/bss"      # in front of every boot URL
 
   # Send files from port 69 too instead of a port for each transfer: for machines behind an address translator, as a Kubernetes
   # service is one. What an address says about a machine is not used then.

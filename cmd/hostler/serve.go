@@ -41,7 +41,7 @@ func serveCommand() command {
 			fs.StringVar(&o.state, "state", "", "The state `directory`. Default "+serverconf.Default().StateDir+".")
 			fs.StringVar(&o.socket, "socket", "", "The admin `socket`. Default "+defaultSocket+", or admin.sock in the directory that -state names.")
 			fs.DurationVar(&o.poll, "poll", 0, "How often to look at the source even when nothing hints at a change, as a `duration` such as 30s. Default "+strings.TrimSuffix(serverconf.Default().Source.Poll.String(), "0s")+".")
-			fs.StringVar(&o.sync, "sync", "", "`auto` serves new revisions, manual only observes them until `hostler apply`. Default auto.")
+			fs.StringVar(&o.sync, "sync", "", "The `mode`: auto serves new revisions, manual only observes them until `hostler apply`. Default auto.")
 			fs.StringVar(&o.branch, "branch", "", "The `branch` to follow. Default: the one that HEAD names.")
 			o.log.flags(fs)
 			return func(ctx context.Context, env *environment, args []string) int {

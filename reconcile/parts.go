@@ -11,7 +11,8 @@ import (
 	"io"
 	"os"
 	"runtime"
-	"sync"
+
+	"golang.org/x/sync/errgroup"
 
 	"hostler/render/fact"
 	"hostler/spec"
@@ -78,32 +79,47 @@ func (p *parts) store(rec *record) (*record, error) {
 	return &small, p.storeNodes(&small, rec.Fleet.Nodes)
 }
 
-// storeNodes cuts the nodes into runs at names that only the names choose, so that a node more or less changes one run.
+// storeNodes stores runs that are not stored yet, several at a time: to encode them is most of the work.
 func (p *parts) storeNodes(small *record, nodes []spec.Node) error {
-	kept := map[fact.NodeName]nodesPart{}
+	runs := cut(nodes)
+	small.NodeParts = make([]nodePart, len(runs))
+	var g errgroup.Group
+	g.SetLimit(runtime.GOMAXPROCS(0))
+	for i, run := range runs {
+		if part := p.nodes[run[0].Name]; sameRun(part.nodes, run) {
+			small.NodeParts[i] = nodePart{part.digest, len(run)}
+			continue
+		}
+		g.Go(func() error {
+			var body bytes.Buffer
+			if err := gob.NewEncoder(&body).Encode(run); err != nil {
+				return fmt.Errorf("encoding nodes: %w", err)
+			}
+			d, err := p.put(body.Bytes())
+			small.NodeParts[i] = nodePart{d, len(run)}
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	p.nodes = map[fact.NodeName]nodesPart{}
+	for i, run := range runs {
+		p.nodes[run[0].Name] = nodesPart{run, small.NodeParts[i].Digest}
+	}
+	return nil
+}
+
+// cut cuts nodes into runs at names that only the names choose, so that a node more or less changes one run.
+func cut(nodes []spec.Node) (runs [][]spec.Node) {
 	for len(nodes) > 0 {
 		n := 1
 		for n < len(nodes) && n < 4*partNodes && !cutsBefore(nodes[n].Name) {
 			n++
 		}
-		run, first := nodes[:n], nodes[0].Name
-		nodes = nodes[n:]
-		part := p.nodes[first]
-		if !sameRun(part.nodes, run) {
-			var body bytes.Buffer
-			err := gob.NewEncoder(&body).Encode(run)
-			if err != nil {
-				return fmt.Errorf("encoding nodes: %w", err)
-			}
-			if part.digest, err = p.put(body.Bytes()); err != nil {
-				return err
-			}
-		}
-		kept[first] = nodesPart{run, part.digest}
-		small.NodeParts = append(small.NodeParts, nodePart{part.digest, n})
+		runs, nodes = append(runs, nodes[:n]), nodes[n:]
 	}
-	p.nodes = kept
-	return nil
+	return runs
 }
 
 func cutsBefore(name fact.NodeName) bool {
@@ -172,28 +188,26 @@ func (p *parts) restore(rec *record) error {
 
 // readRuns reads the runs that were not read yet, several at a time.
 func (p *parts) readRuns(list []nodePart) error {
-	var wg sync.WaitGroup
-	var mu sync.Mutex
-	var errs []error
-	room := make(chan struct{}, runtime.GOMAXPROCS(0))
-	for _, x := range list {
-		mu.Lock()
-		_, known := p.read[x.Digest]
-		mu.Unlock()
-		if known {
+	runs := make([][]spec.Node, len(list))
+	var g errgroup.Group
+	g.SetLimit(runtime.GOMAXPROCS(0))
+	for i, x := range list {
+		if run, known := p.read[x.Digest]; known {
+			runs[i] = run
 			continue
 		}
-		room <- struct{}{}
-		wg.Go(func() {
-			run, err := p.getNodes(x.Digest)
-			mu.Lock()
-			p.read[x.Digest], errs = run, append(errs, err)
-			mu.Unlock()
-			<-room
+		g.Go(func() (err error) {
+			runs[i], err = p.getNodes(x.Digest)
+			return err
 		})
 	}
-	wg.Wait()
-	return errors.Join(errs...)
+	err := g.Wait()
+	for i, x := range list {
+		if runs[i] != nil {
+			p.read[x.Digest] = runs[i]
+		}
+	}
+	return err
 }
 
 func (p *parts) getNodes(d fact.Digest) (nodes []spec.Node, err error) {

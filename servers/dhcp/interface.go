@@ -147,16 +147,15 @@ func (a *attachment) send(conn *net.UDPConn, src netip.Addr, to netip.AddrPort, 
 
 // state says how the interface is doing.
 func (a *attachment) state() InterfaceState {
-	a.mu.Lock()
+	s := InterfaceState{Name: a.ifi.Name, Listening: true, Addresses: a.ingress.Load().Prefixes, Problem: a.link()}
+	a.mu.Lock() // only now: every reply takes it, and the kernel is asked for all interfaces
 	defer a.mu.Unlock()
-	s := InterfaceState{Name: a.ifi.Name, Listening: true, Addresses: a.ingress.Load().Prefixes}
 	if a.rawErr != nil {
 		s.Broadcasting = a.rawErr.Error()
 	}
 	s.BootServer = a.boot != nil
 	switch {
-	case a.link() != "":
-		s.Problem = a.link()
+	case s.Problem != "":
 	case len(s.Addresses) == 0:
 		s.Problem = "the interface has no IPv4 address"
 	case a.bootErr != nil:

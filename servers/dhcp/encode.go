@@ -1,8 +1,9 @@
 package dhcp
 
 import (
-	"bytes"
+	"encoding/binary"
 	"fmt"
+	"net"
 	"slices"
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
@@ -78,10 +79,9 @@ func encode(resp *dhcpv4.DHCPv4, f *fact.Facts, size int) (b []byte, dropped []u
 		l.overload(resp)
 	}
 	dropped = l.place(items)
-	bare := *resp
-	bare.Options = nil
 	var areas [3][]byte
-	areas[0] = append(make([]byte, 0, bootpLen+128), bare.ToBytes()[:optionsAt]...)
+	areas[0] = make([]byte, optionsAt, bootpLen+128)
+	putHeader(areas[0], resp)
 	for _, it := range items {
 		if it.area >= 0 {
 			areas[it.area] = appendOption(areas[it.area], it.code, it.data)
@@ -103,28 +103,42 @@ func encode(resp *dhcpv4.DHCPv4, f *fact.Facts, size int) (b []byte, dropped []u
 	return b, dropped
 }
 
+// putHeader writes what stands before the options (RFC 2131 section 2) into zeros.
+func putHeader(b []byte, p *dhcpv4.DHCPv4) {
+	b[0], b[1], b[2], b[3] = byte(p.OpCode), byte(p.HWType), byte(len(p.ClientHWAddr)), p.HopCount
+	copy(b[4:8], p.TransactionID[:])
+	binary.BigEndian.PutUint16(b[8:], p.NumSeconds)
+	binary.BigEndian.PutUint16(b[10:], p.Flags)
+	for i, a := range [...]net.IP{p.ClientIPAddr, p.YourIPAddr, p.ServerIPAddr, p.GatewayIPAddr} {
+		copy(b[12+4*i:16+4*i], a.To4())
+	}
+	copy(b[chaddrAt:snameAt], p.ClientHWAddr)
+	copy(b[snameAt:fileAt-1], p.ServerHostName)
+	copy(b[fileAt:cookieAt-1], p.BootFileName)
+	copy(b[cookieAt:], magicCookie)
+}
+
 // itemsOf lists options in the order in which they are written: the type of the message and the server, what the client asked for, and
 // the others.
 func itemsOf(o dhcpv4.Options, params string) []item {
 	items := make([]item, 0, len(o))
-	for code, data := range o {
-		if code != optRelay && code != optEnd && code != 0 {
+	listed := [256]bool{optRelay: true, optEnd: true, 0: true} // or written otherwise
+	list := func(code uint8) {
+		if data, ok := o[code]; ok && !listed[code] {
+			listed[code] = true
 			items = append(items, item{code: code, data: data})
 		}
 	}
-	rank := func(code uint8) int {
-		switch code {
-		case optMessage:
-			return 0
-		case optServerID:
-			return 1
-		}
-		if i := bytes.IndexByte([]byte(params), code); i >= 0 {
-			return 2 + i
-		}
-		return 1000 + int(code)
+	list(optMessage)
+	list(optServerID)
+	for i := range len(params) {
+		list(params[i])
 	}
-	slices.SortFunc(items, func(a, b item) int { return rank(a.code) - rank(b.code) })
+	asked := len(items)
+	for code := range o {
+		list(code)
+	}
+	slices.SortFunc(items[asked:], func(a, b item) int { return int(a.code) - int(b.code) })
 	return items
 }
 

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -20,8 +21,8 @@ import (
 )
 
 // TestRackPullsAtOnce has forty machines fetch a file through a link of 200 Mbit/s, and one more with fifty connections: all of the forty are
-// done at about the same time, within twice of what the link takes for their files alone. Without a bound for one client it is two and a half
-// to four times. Boot scripts come while they fetch.
+// done at about the same time, and by then that one got less than all of them together: half to four fifths of it, and without a bound for one
+// client two and a half times as much. Boot scripts come while they fetch. Time is compared with time of the same run only: the processors may be busy.
 func TestRackPullsAtOnce(t *testing.T) {
 	if os.Getenv("HOSTLER_TEST_NAMESPACE") == "" {
 		again(t, "TestRackPullsAtOnce")
@@ -43,8 +44,9 @@ func TestRackPullsAtOnce(t *testing.T) {
 
 	stop := make(chan bool)
 	var hogs, pulls sync.WaitGroup
+	var taken atomic.Int64
 	for range greedy {
-		c := dialFrom(t, far, "10.1.1.42")
+		c := counted{dialFrom(t, far, "10.1.1.42"), &taken}
 		hogs.Go(func() {
 			for {
 				select {
@@ -88,11 +90,24 @@ func TestRackPullsAtOnce(t *testing.T) {
 	}
 	close(stop)
 	slices.Sort(took)
-	alone := time.Duration(float64(machines*len(contents["initrd-2"])*8) / 200e6 * float64(time.Second))
-	if last := took[machines-1]; last > 2*alone || last > took[machines/2]*3/2 || slowest > time.Second || scripts < 10 {
+	theirs, greed := int64(machines*len(contents["initrd-2"])), taken.Load()
+	if last := took[machines-1]; greed > theirs || last > took[machines/2]*3/2 || slowest > last/5 || scripts < 10 {
 		t.Error("that is not a fair share")
 	}
-	t.Logf("%d machines: first %v, median %v, last %v (%v if they had the link alone); %d scripts meanwhile, the slowest in %v", machines, took[0], took[machines/2], took[machines-1], alone, scripts, slowest)
+	t.Logf("%d machines got %d bytes: first in %v, median %v, last %v; one got %d; %d scripts meanwhile, the slowest in %v",
+		machines, theirs, took[0], took[machines/2], took[machines-1], greed, scripts, slowest)
+}
+
+// counted adds up what is read.
+type counted struct {
+	net.Conn
+	n *atomic.Int64
+}
+
+func (c counted) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	c.n.Add(int64(n))
+	return n, err
 }
 
 func again(t *testing.T, name string) {

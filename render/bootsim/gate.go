@@ -141,17 +141,8 @@ func fails(s *render.Snapshot, n *spec.Node) (firmware, reason string) {
 	return firmware, reason
 }
 
-// Machines are what a declared node may turn out to be when it is switched on: its declared firmware, or BIOS and UEFI of its
+// machines are what a declared node may turn out to be when it is switched on: its declared firmware, or BIOS and UEFI of its
 // architecture.
-func Machines(s *render.Snapshot, name fact.NodeName) []Machine {
-	for i := range s.Fleet().Nodes {
-		if n := &s.Fleet().Nodes[i]; n.Name == name {
-			return machines(s, n)
-		}
-	}
-	return nil
-}
-
 func machines(s *render.Snapshot, n *spec.Node) []Machine {
 	info, _ := s.Node(string(n.Name))
 	arch := n.Arch

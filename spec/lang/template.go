@@ -37,17 +37,6 @@ const (
 	EngineHCL = "hcl"    // the template language of HCL
 )
 
-// Engine gives the engine for a file by its suffix.
-func Engine(file string) (string, error) {
-	switch path.Ext(file) {
-	case ".gotmpl":
-		return EngineGo, nil
-	case ".tmpl":
-		return EngineHCL, nil
-	}
-	return "", fmt.Errorf("the suffix of %q says no engine: .gotmpl is Go's text/template, .tmpl is HCL's", file)
-}
-
 // ParseTemplate reads a template. Name is the file it came from, for errors; kind is "ipxe" or "text".
 func ParseTemplate(name, kind, engine, source string) (*Template, error) {
 	if err := noNUL(source); err != nil {

@@ -180,18 +180,6 @@ func TestTemplateTwice(t *testing.T) {
 	}
 }
 
-func TestEngine(t *testing.T) {
-	for file, want := range map[string]string{"a/b.yaml.gotmpl": EngineGo, "x.tmpl": EngineHCL} {
-		if got, err := Engine(file); err != nil || got != want {
-			t.Errorf("%s: %q, %v", file, got, err)
-		}
-	}
-	want := `the suffix of "x.yaml" says no engine: .gotmpl is Go's text/template, .tmpl is HCL's`
-	if _, err := Engine("x.yaml"); err == nil || err.Error() != want {
-		t.Error(err)
-	}
-}
-
 func FuzzTemplate(f *testing.F) {
 	for _, s := range []string{`{{range .list}}{{.}}{{end}}`, `{{define "a"}}{{.}}{{end}}{{template "a" .}}`, `{{printf "%s" .late}}`, `{{$x := print .n}}{{while}}`,
 		`${late}%{ for x in list }${x}%{ endfor }`, `${[for a in list: upper(a)][0]}`, `{{with $x := .map}}{{json $x}}{{end}}`, `{{range 9}}{{break}}{{end}}`} {

@@ -26,6 +26,9 @@ lint:
 test: install lint ## everything, with the race detector, virtual machines and a moment of fuzzing
 	go run ./testdata/suite
 
+soak: install ## hours of what "make test" does for a moment: crashes, power cuts, commits, exchanges, flaps, a storm, fuzzing
+	testdata/suite/soak.sh
+
 fuzz:
 	go run ./testdata/suite -only-fuzz -fuzz 1m
 
@@ -38,4 +41,4 @@ demo: build ## a commit boots two real machines, one with BIOS and one with UEFI
 	go build -o bin/demo ./examples/demo
 	@bin/demo
 
-.PHONY: build deb image install lint test fuzz bench demo
+.PHONY: build deb image install lint test soak fuzz bench demo

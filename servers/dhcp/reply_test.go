@@ -41,6 +41,8 @@ func TestRoute(t *testing.T) {
 		{"cannot take unicast", wirePacket{flags: 0x8000, options: discover}, fact.Offer, "10.0.0.9", "10.0.0.9 255.255.255.255:68"},
 		{"renewing", wirePacket{ciaddr: "10.0.0.9", options: request}, fact.Ack, "10.0.0.9", "10.0.0.9:68"},
 		{"renewing wins over the flag", wirePacket{ciaddr: "10.0.0.9", flags: 0x8000, options: request}, fact.Ack, "10.0.0.9", "10.0.0.9:68"},
+		{"a DISCOVER that names somebody else's address", wirePacket{ciaddr: "192.0.2.7", options: discover}, fact.Offer, "10.0.0.9", "frame 10.0.0.9:68"},
+		{"the same beside the site's server", wirePacket{ciaddr: "192.0.2.7", options: discover}, fact.Offer, "", "255.255.255.255:68"},
 		{"a NAK reaches a client whose address is wrong", wirePacket{ciaddr: "10.0.0.9", options: request}, fact.Nak, "", "255.255.255.255:68"},
 		{"relayed", wirePacket{giaddr: "10.9.0.1", options: discover}, fact.Offer, "10.0.0.9", "10.9.0.1:67"},
 		{"relayed NAK", wirePacket{giaddr: "10.9.0.1", options: request}, fact.Nak, "", "10.9.0.1:67"},

@@ -36,8 +36,8 @@ func routeOf(x *exchange, resp *dhcpv4.DHCPv4, port int) route {
 		return route{to: netip.AddrPortFrom(f.GIAddr, uint16(port-1))}
 	case resp.MessageType() == dhcpv4.MessageTypeNak:
 		return broadcast
-	case f.CIAddr.IsValid():
-		return route{to: client(f.CIAddr)}
+	case f.CIAddr.IsValid() && f.CIAddr == yiaddr: // a DISCOVER can name anybody's
+		return route{to: client(yiaddr)}
 	case f.Broadcast || !yiaddr.IsValid():
 		return broadcast
 	default:

@@ -2,9 +2,13 @@ package dhcp
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
+	"io"
+	"net"
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
+	"github.com/insomniacslk/dhcp/iana"
 )
 
 var magicCookie = []byte{99, 130, 83, 99}
@@ -23,4 +27,54 @@ func decode(buf []byte, n int) (*dhcpv4.DHCPv4, error) {
 		err = fmt.Errorf("operation %d is not a request", req.OpCode)
 	}
 	return req, err
+}
+
+// fromBytes reads a packet as dhcpv4.FromBytes does, which a fuzz test holds it against, but copies the datagram once and not
+// each part of it: that was a quarter of what a request allocates.
+func fromBytes(b []byte) (*dhcpv4.DHCPv4, error) {
+	if len(b) < optionsAt {
+		return nil, fmt.Errorf("%d bytes are too few for a DHCP packet", len(b))
+	}
+	if !bytes.Equal(b[cookieAt:optionsAt], magicCookie) {
+		return nil, fmt.Errorf("malformed DHCP packet: got magic cookie %v, want %v", b[cookieAt:optionsAt], magicCookie)
+	}
+	b = bytes.Clone(b)
+	address := func(at int) net.IP { return b[at : at+4 : at+4] }
+	p := &dhcpv4.DHCPv4{
+		OpCode: dhcpv4.OpcodeType(b[0]), HWType: iana.HWType(b[1]), HopCount: b[3],
+		TransactionID: dhcpv4.TransactionID(b[4:8]), NumSeconds: binary.BigEndian.Uint16(b[8:]), Flags: binary.BigEndian.Uint16(b[10:]),
+		ClientIPAddr: address(12), YourIPAddr: address(16), ServerIPAddr: address(20), GatewayIPAddr: address(24),
+		ClientHWAddr:   b[chaddrAt : chaddrAt+min(int(b[2]), 16) : snameAt],
+		ServerHostName: textIn(b[snameAt:fileAt]), BootFileName: textIn(b[fileAt:cookieAt]),
+		Options: make(dhcpv4.Options),
+	}
+	for rest := b[optionsAt:]; len(rest) > 0; {
+		switch code := rest[0]; {
+		case code == optEnd:
+			return p, nil
+		case code == 0: // padding
+			rest = rest[1:]
+		case len(rest) < 2 || len(rest) < 2+int(rest[1]):
+			return nil, io.ErrUnexpectedEOF
+		default:
+			n := 2 + int(rest[1])
+			data := rest[2:n:n]
+			if before, again := p.Options[code]; again { // RFC 3396 section 7
+				data = append(before, data...)
+			}
+			p.Options[code], rest = data, rest[n:]
+		}
+	}
+	if len(b) == optionsAt {
+		return p, nil
+	}
+	return nil, io.ErrUnexpectedEOF
+}
+
+// textIn is the text of a field that ends with zeros.
+func textIn(b []byte) string {
+	if i := bytes.IndexByte(b, 0); i >= 0 {
+		b = b[:i]
+	}
+	return string(b)
 }

@@ -26,7 +26,7 @@ const (
 // parse reads a request. The library does not know options that stand in the file and sname fields: their parts are joined to those
 // before them, in this order (RFC 3396 section 5).
 func parse(b []byte) (*dhcpv4.DHCPv4, error) {
-	p, err := dhcpv4.FromBytes(b)
+	p, err := fromBytes(b)
 	if err != nil {
 		return nil, err
 	}

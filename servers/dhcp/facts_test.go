@@ -180,7 +180,7 @@ func TestDecode(t *testing.T) {
 		{"BOOTP", bootp, "BOOTP "},
 		{"BOOTP with a vendor field of its own", vendor, "BOOTP "},
 		{"BOOTP without a vendor field", bootp[:236], "BOOTP "},
-		{"too short", bootp[:235], "have 0 bytes, want 4 bytes"},
+		{"too short", bootp[:235], "236 bytes are too few for a DHCP packet"},
 		{"a reply", wirePacket{op: 2, options: opt(53, 2)}.bytes(), "operation 2 is not a request"},
 	} {
 		buf := bytes.Repeat(magicCookie, 512) // it was used before
@@ -219,6 +219,12 @@ func FuzzFacts(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		macIn(b)
+		own, err := fromBytes(b)
+		if theirs, theirErr := dhcpv4.FromBytes(b); (err == nil) != (theirErr == nil) {
+			t.Errorf("decoding: %v, the library: %v", err, theirErr)
+		} else if d := cmp.Diff(theirs, own, cmpopts.EquateEmpty()); d != "" {
+			t.Errorf("decoded as by the library (-) and by us (+):\n%s", d)
+		}
 		p, err := parse(b)
 		if err != nil {
 			return

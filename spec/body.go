@@ -35,6 +35,7 @@ type attr struct {
 	settled bool // val is its value, for every instance
 	val     cty.Value
 	parts   [][2]*attr // of a map written out: keys and values
+	names   []string   // what it refers to, when it is settled and was looked at
 }
 
 // body holds a block against its schema.

@@ -15,11 +15,19 @@ func isRef(v cty.Value) bool {
 
 // ref gives the name of the declaration that an attribute refers to.
 func (s *scope) ref(b *body, name, kind string) (string, bool) {
+	a := b.attrs[name]
+	if a != nil && a.names != nil {
+		return a.names[0], true
+	}
 	v, at, ok := s.value(b, name)
 	if !ok {
 		return "", false
 	}
-	return s.asRef(name, kind, v, at)
+	text, ok := s.asRef(name, kind, v, at)
+	if ok && a.settled {
+		a.names = []string{text}
+	}
+	return text, ok
 }
 
 func (s *scope) asRef(name, kind string, v cty.Value, at spot) (string, bool) {
@@ -47,8 +55,12 @@ func (s *scope) asRef(name, kind string, v cty.Value, at spot) (string, bool) {
 
 // refs gives the names in a list of references; an absent list is an empty one.
 func (s *scope) refs(b *body, name, kind string) ([]string, bool) {
-	if b.attrs[name] == nil {
+	a := b.attrs[name]
+	switch {
+	case a == nil:
 		return nil, true
+	case a.names != nil:
+		return a.names, true
 	}
 	vs, at, ok := s.items(b, name, kind+" references")
 	var out []string
@@ -56,9 +68,12 @@ func (s *scope) refs(b *body, name, kind string) ([]string, bool) {
 		if v.IsNull() {
 			continue
 		}
-		n, good := s.asRef(name, kind, v, s.itemSpot(b.attrs[name], i, at))
+		n, good := s.asRef(name, kind, v, s.itemSpot(a, i, at))
 		ok = ok && good
 		out = append(out, n)
+	}
+	if ok && a.settled {
+		a.names = out
 	}
 	return out, ok
 }

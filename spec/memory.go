@@ -233,12 +233,20 @@ func (p *parser) unitNodes(u *unit) {
 		now.nodes = append(now.nodes, n)
 	}
 	same := old != nil && shared(old.elements, now.elements)
-	slab := make([]nodeSource, len(now.elements))
+	var slab []nodeSource // for those that are taken over
+	if old != nil {
+		slab = make([]nodeSource, len(now.elements))
+	}
 	for i := range now.elements {
-		e, n := &now.elements[i], &slab[i]
+		e, known := &now.elements[i], (*nodeSource)(nil)
 		if same {
-			p.takeOver(u, n, old.nodes[i])
-		} else if known := old.find(e); known != nil {
+			known = old.nodes[i]
+		} else {
+			known = old.find(e)
+		}
+		var n *nodeSource
+		if known != nil {
+			n = &slab[i]
 			p.takeOver(u, n, known)
 		} else {
 			n = p.node(u, e.scope(p, u), e.key)

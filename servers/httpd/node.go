@@ -14,7 +14,7 @@ import (
 
 // config sends a node the template of the revision that its boot is pinned to.
 func (x *exchange) config(template string) {
-	x.event.Stage, x.event.File = fact.StageConfig, "config/"+fact.Printable(template)
+	x.event.Stage, x.event.File = fact.StageConfig, "config/"+shown(template)
 	boot, token, ok := parseBoot(x.r.URL.Query().Get("boot"))
 	var node fact.NodeName
 	var rev fact.Revision
@@ -33,7 +33,7 @@ func (x *exchange) config(template string) {
 	}
 	f, err := snap.Config(node, template)
 	if err != nil {
-		x.refuse(http.StatusNotFound, "there is no such configuration", fact.Printable(err.Error()))
+		x.refuse(http.StatusNotFound, "there is no such configuration", shown(err.Error()))
 		return
 	}
 	v := x.values

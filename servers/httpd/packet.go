@@ -44,21 +44,35 @@ func appendRequest(b []byte, r *http.Request) []byte {
 
 func cutText(s string) string { return s[:min(len(s), mostHead/4)] }
 
-// appendMasked leaves the secrets of boots out: boot=BOOTID.TOKEN, wherever it stands.
+// appendMasked leaves the secrets of boots out: boot=BOOTID.TOKEN, wherever it stands, also in a URL that was quoted as a whole.
 func appendMasked(b []byte, uri string) []byte {
 	for {
-		i := strings.Index(uri, "boot=")
-		if i < 0 {
-			return append(b, uri...)
+		before, rest, ok := strings.Cut(uri, "boot")
+		if b = append(b, before...); !ok {
+			return b
 		}
-		b = append(append(b, uri[:i]...), "boot=<boot>"...)
-		uri = uri[i+len("boot="):]
-		if j := strings.IndexByte(uri, '&'); j >= 0 {
-			uri = uri[j:]
-		} else {
-			uri = ""
+		b = append(b, "boot"...)
+		switch {
+		case strings.HasPrefix(rest, "="):
+		case len(rest) >= 3 && strings.EqualFold(rest[:3], "%3d"):
+		default:
+			uri = rest
+			continue
+		}
+		b = append(b, "=<boot>"...)
+		uri = ""
+		if j := strings.IndexByte(rest, '&'); j >= 0 {
+			uri = rest[j:]
 		}
 	}
+}
+
+// shown is a part of a URL for events and the log. Who quotes a whole URL, question mark and all, has a secret in the path.
+func shown(path string) string {
+	if strings.Contains(path, "boot=") {
+		path = string(appendMasked(nil, path))
+	}
+	return fact.Printable(path)
 }
 
 func appendAnswer(b []byte, w *response) []byte {

@@ -79,7 +79,7 @@ func (s *Server) exchange(w http.ResponseWriter, r *http.Request) *exchange {
 		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(s.StallTimeout))
 	}
 	x.event = fact.Event{
-		Time: s.Now(), What: method(r.Method), File: fact.Printable(r.URL.Path), Peer: x.peer, Client: program(r.UserAgent()),
+		Time: s.Now(), What: method(r.Method), File: shown(r.URL.Path), Peer: x.peer, Client: program(r.UserAgent()),
 	}
 	if now := x.event.Time; now.Sub(x.extended) > s.StallTimeout/4 {
 		x.w.extend()

@@ -395,3 +395,52 @@ func TestCheckpointFails(t *testing.T) {
 		}
 	}
 }
+
+// FuzzCheckpoint opens leases from a store in which somebody wrote what hostler never would: it refuses, or goes on, and what it goes on
+// with has one owner an address.
+func FuzzCheckpoint(f *testing.F) {
+	dir := f.TempDir()
+	l, closeAll := leasesIn(f, dir, newHand().now)
+	if err := bind(l, offer(f, l, claim(1, ranges("10.0.0.10", "10.0.0.20")))); err != nil {
+		f.Fatal(err)
+	}
+	if err := l.Checkpoint(f.Context()); err != nil {
+		f.Fatal(err)
+	}
+	closeAll()
+	store := openBolt(f, dir)
+	seed := func(key string) []byte {
+		kv, err := store.Get(f.Context(), key)
+		if err != nil {
+			f.Fatal(err)
+		}
+		return kv.Value
+	}
+	lease, clock := seed("lease/10.0.0.10"), seed("lease-clock")
+	run := []byte(`{"format":1,"record":{"run":"a","started":1,"raw":2,"t":3}}`)
+	f.Add(lease, lease, clock, run)
+	f.Add(lease, []byte(strings.Replace(string(lease), "10.0.0.10", "10.0.0.11", 1)), clock, []byte(nil))
+	f.Add([]byte(`{"format":1,"record":{"lease":{},"until":-1,"rest":9223372036854775807,"by":{}}}`), []byte("{}"), clock, run)
+	f.Fuzz(func(t *testing.T, one, two, clock, run []byte) {
+		ops := []ledger.Op{{Key: "lease/10.0.0.10", Value: one}, {Key: "lease/10.0.0.11", Value: two}, {Key: "lease-clock", Value: clock},
+			{Key: "lease-run", Value: run, Delete: len(run) == 0}}
+		if _, err := store.Txn(t.Context(), nil, ops); err != nil {
+			t.Fatal(err)
+		}
+		hand := newHand()
+		l, err := ledger.OpenLeases(t.TempDir(), store, ledger.Clock{Now: hand.now, Run: "a", Uptime: func() time.Duration { return time.Hour }}, quiet)
+		if err != nil {
+			return
+		}
+		defer l.Close()
+		for range 3 {
+			l.List()
+			hand.step(time.Hour)
+		}
+		if o, err := l.Offer(claim(7, ranges("10.0.0.10", "10.0.0.20"))); err == nil {
+			if h, ok := l.Holder(o.Addr); ok && h.MAC != o.MAC {
+				t.Errorf("%s is offered to %s and held by %s", o.Addr, o.MAC, h.MAC)
+			}
+		}
+	})
+}

@@ -15,8 +15,8 @@ import (
 )
 
 const (
-	requestQueue = 256  // datagrams that wait for one worker, of declared machines and as many of others
-	replyQueue   = 1024 // replies that wait for one worker after their leases were written
+	requestQueue = 2048 // datagrams that wait for one worker, of declared machines and as many of others: some 25 ms of work
+	replyQueue   = 4096 // replies that wait for one worker after their leases were written, all of one batch at worst
 	chaddrAt     = 28   // offset of the hardware address in a request
 )
 

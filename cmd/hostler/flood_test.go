@@ -44,7 +44,7 @@ func TestFlood(t *testing.T) {
 	f.stop()
 	flooded := s.usage()
 	t.Logf("before: %s; afterwards: %s", calm, flooded)
-	if flooded.resident > calm.resident+128<<20 {
+	if flooded.resident > 512<<20 { // the race detector takes several times what the program does
 		t.Errorf("memory went from %s to %s", size(calm.resident), size(flooded.resident))
 	}
 	s.eventually("the connections to end", func() bool {

@@ -50,7 +50,7 @@ func parts() []part {
 		{"storm", golang("./servers/dhcp", "Packet|Storm|Flood", "20000x")},
 		{"tftp", golang("./servers/tftp", "Peers", "3x")},
 		{"http", golang("./cmd/hostler", "BootScripts|Files", "3x")},
-		{"commit", golang("./cmd/hostler", "CommitToWire", "3x")},
+		{"commit", golang("./cmd/hostler", "CommitToWire|StartUp", "3x")},
 		{"spec", golang("./spec", "100k", "1x")},
 		{"render", golang("./render", ".", "1x")},
 		{"ledger", golang("./reconcile/ledger", ".", "1s")},

@@ -14,6 +14,7 @@ import (
 
 const (
 	clean      = 0.001   // of the requests may be lost
+	deafened   = 0.01    // of the replies may be lost by perfdhcp: more, and the rate was not measured
 	machines   = 900_000 // so that a machine comes once, with a new lease
 	highest    = 60_000  // exchanges a second: more is not offered
 	sharedRate = 2000
@@ -167,11 +168,12 @@ func (t *trial) try(m *measured, rate int) (bool, error) {
 			return false, err
 		}
 		slow := float64(r.exchange[offers].sent) < 0.95*float64(rate*t.b.seconds)
-		if r.lost() < clean && !slow {
+		deaf := float64(r.deaf) > deafened*float64(r.exchange[offers].sent)
+		if r.lost() < clean && !slow && !deaf {
 			m.best, m.offered = r, rate
 			return true, nil
 		}
-		m.limited = slow || r.deaf > 0
+		m.limited = slow || deaf
 		fmt.Fprintf(t.b.log, "%d/s is not clean: %d sent, %d offers, %d acks, %d lost by perfdhcp, %d at the server's socket\n", rate,
 			r.exchange[offers].sent, r.exchange[offers].received, r.exchange[acks].received, r.deaf, overflows(t.w.server))
 	}

@@ -165,6 +165,11 @@ func TestStorm(t *testing.T) {
 			t.Errorf("exit %d: %s", code, out)
 		}
 	})
+	t.Run("again at once", func(t *testing.T) {
+		if r, out, err := l.storm(repo, files, "-over=0s", "-hurry", "-machines=20", "-force", "-patience=30s"); err != nil || r.Ready != 20 {
+			t.Errorf("%v\n%s", err, out)
+		}
+	})
 	t.Run("a server that is dead", func(t *testing.T) {
 		s.kill(9)
 		r, out, err := l.storm(repo, files, "-over=0s", "-hurry", "-machines=5", "-patience=2s")

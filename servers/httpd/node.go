@@ -70,7 +70,7 @@ func (x *exchange) phoneHome() {
 	node, err := x.Boots.Ready(boot, token, x.peer)
 	if err == nil {
 		x.event.Boot, x.event.Node = boot, node
-		x.Log.Info("ready", "node", node, "boot", boot, "peer", x.peer)
+		x.Log.Debug("ready", "node", node, "boot", boot, "peer", x.peer)
 		x.text("ok\n")
 		return
 	}

@@ -2,7 +2,6 @@ package wire
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"net"
@@ -127,9 +126,11 @@ func (r *room) open(name string) (err error) {
 		r.ns.close()
 		return err
 	}
-	mac := net.HardwareAddr{0x02, 0, 0, 0, 0, 0} // locally administered
-	rand.Read(mac[1:])
-	if r.card, err = r.ns.macvlan(name, cardName, mac); err == nil {
+	mac, err := cardMAC(name)
+	if err == nil {
+		r.card, err = r.ns.macvlan(name, cardName, mac)
+	}
+	if err == nil {
 		r.port, err = openPort(name)
 	}
 	if err != nil {
@@ -137,6 +138,22 @@ func (r *room) open(name string) (err error) {
 		return fmt.Errorf("making a network card on %s: %w", name, err)
 	}
 	return nil
+}
+
+// cardMAC is the address of the card that the machines share. It is the same in every storm on an interface: a server
+// remembers for a while which card had the machines' addresses in the last one.
+func cardMAC(name string) (net.HardwareAddr, error) {
+	ifi, err := net.InterfaceByName(name)
+	if err != nil {
+		return nil, err
+	}
+	mac := slices.Clone(ifi.HardwareAddr)
+	if len(mac) != 6 {
+		return nil, errors.New("it is no Ethernet")
+	}
+	mac[0] |= 2 // locally administered
+	mac[3] ^= 0x5a
+	return mac, nil
 }
 
 func (r *room) close() {

@@ -56,11 +56,12 @@ func newBox(t *testing.T, l *lab, does string) *box {
 			t.Fatal(err)
 		}
 	}
-	build := exec.Command("go", "build", "-ldflags=-s -w", "-o", filepath.Join(root, "bin", "hostler"), ".")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v\n%s", err, out)
+	released(t)
+	hostler, err := exec.LookPath("hostler")
+	if err != nil {
+		t.Fatal(err)
 	}
+	must(t, "install", "-m", "755", hostler, filepath.Join(root, "bin", "hostler"))
 	must(t, "install", "-m", "755", "../../testdata/box/"+does, filepath.Join(root, "init"))
 	spec := strings.Replace(killSpec, `variable "files" { type = string }`, "", 1)
 	spec = strings.Replace(spec, "var.files", `"/files"`, 1)

@@ -53,6 +53,7 @@ func (l *lab) stranger() string { return l.script("02:00:00:00:00:00") }
 // is kept, the last good revision is served, the status says why; and when the disk is well again, so is everything, without
 // a restart.
 func TestStateMends(t *testing.T) {
+	released(t)
 	for _, fault := range []struct {
 		name, says string
 		hurt, mend func(t *testing.T, s *running, state string)

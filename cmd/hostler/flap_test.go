@@ -15,6 +15,7 @@ var flaps = flag.Int("flaps", 100, "how often TestInterfaceFlaps takes the inter
 // TestInterfaceFlaps takes the interface down, its address and the interface itself away, and gives them back in quick succession, while a
 // crowd asks. The server is there again each time that it is looked at, and nothing is left of the times before.
 func TestInterfaceFlaps(t *testing.T) {
+	released(t)
 	l, c, repo := crowdLab(t, 1500)
 	s := l.serve("-var", "files="+l.files(), repo)
 	var load sync.WaitGroup

@@ -26,6 +26,7 @@ const (
 // TestFlood boots the declared machines of a room while strangers flood every port. No machine is lost or forgotten, and what is kept of
 // the strangers is bounded.
 func TestFlood(t *testing.T) {
+	released(t)
 	const machines = 60
 	l, s, repo, files := stormLab(t, machines, 100_000, 200_000)
 	must(t, "ip", "-n", l.machine, "addr", "add", "10.78.0.2/32", "dev", "lo") // the strangers', which is none of the machines'

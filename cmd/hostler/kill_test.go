@@ -55,6 +55,7 @@ subnet "room" {
 // TestKill kills the server at random moments, while a crowd takes, renews and releases addresses and while commits come in. Whatever was
 // acknowledged must be there afterwards, no address may have two owners, and what is served is a whole revision.
 func TestKill(t *testing.T) {
+	released(t)
 	l, c, repo := crowdLab(t, 1500)
 	files := l.files()
 	whole := ""

@@ -90,6 +90,19 @@ func (l *lab) lease(more ...string) string {
 	return addr
 }
 
+// released lets a test run the program as users get it, instead of the test binary with the race detector: it starts hundreds of
+// processes, or measures them.
+func released(t testing.TB) {
+	t.Helper()
+	dir := t.TempDir()
+	build := exec.Command("go", "build", "-ldflags=-s -w", "-o", dir, ".")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("go build: %v\n%s", err, out)
+	}
+	t.Setenv("PATH", dir+string(filepath.ListSeparator)+os.Getenv("PATH"))
+}
+
 // running is a hostler serve process.
 type running struct {
 	t      testing.TB

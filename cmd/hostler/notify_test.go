@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -65,12 +66,13 @@ func TestTellManager(t *testing.T) {
 	path, read := listenAsManager(t)
 	var got []string
 	synctest.Test(t, func(t *testing.T) {
-		health := []admin.Check{{Name: "dhcp", Health: admin.Healthy}}
+		var health atomic.Pointer[admin.Check] // a synctest bubble orders its goroutines, and the race detector does not know
+		health.Store(&admin.Check{Name: "dhcp", Health: admin.Healthy})
 		ctx, stop := context.WithCancel(t.Context())
 		done := make(chan struct{})
 		m := manager{socket: path, watchdog: 12 * time.Second}
 		go func() {
-			m.report(ctx, func() []admin.Check { return health }, func(err error) { t.Error(err) })
+			m.report(ctx, func() []admin.Check { return []admin.Check{*health.Load()} }, func(err error) { t.Error(err) })
 			close(done)
 		}()
 		synctest.Wait()
@@ -78,7 +80,7 @@ func TestTellManager(t *testing.T) {
 		time.Sleep(4 * time.Second) // a third of the time that it may be silent
 		synctest.Wait()
 		got = append(got, read())
-		health = []admin.Check{{Name: "dhcp", Health: admin.Broken, Message: "eth1: not served:\nthere is no such interface"}}
+		health.Store(&admin.Check{Name: "dhcp", Health: admin.Broken, Message: "eth1: not served:\nthere is no such interface"})
 		time.Sleep(4 * time.Second)
 		synctest.Wait()
 		got = append(got, read())

@@ -16,6 +16,7 @@ var (
 // TestSoakCommits makes commits in a row, faster than they can be served. The server is never wedged, ends with the last one, and takes no
 // more of its host than after the first ones.
 func TestSoakCommits(t *testing.T) {
+	released(t)
 	l, c, repo := crowdLab(t, 200)
 	s := l.serve("-var", "files="+l.files(), repo)
 	const parts = 8
@@ -40,6 +41,7 @@ func TestSoakCommits(t *testing.T) {
 
 // TestSoakExchanges has a crowd take, renew and give back addresses over real sockets, with scripts and loaders fetched meanwhile.
 func TestSoakExchanges(t *testing.T) {
+	released(t)
 	l, c, repo := crowdLab(t, 1500)
 	s := l.serve("-var", "files="+l.files(), repo)
 	const parts = 8

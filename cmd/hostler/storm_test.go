@@ -136,6 +136,7 @@ func BenchmarkStorm(b *testing.B) {
 
 // TestStorm switches a room on: nothing may be lost, and the server must have seen what the machines say they did.
 func TestStorm(t *testing.T) {
+	released(t)
 	const machines, kernel, initrd = 120, 200_000, 500_000
 	l, s, repo, files := stormLab(t, machines, kernel, initrd)
 	r, out, err := l.storm(repo, files, "-over=1s", "-hurry")

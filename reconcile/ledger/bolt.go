@@ -44,14 +44,17 @@ type bolt struct {
 	closed  chan struct{}
 }
 
+// lockPatience is how long a lock may be held by somebody who is not there any more: a child that was just being started when its
+// process was killed has the lock until it has replaced itself.
+const lockPatience = time.Second
+
 // Open opens the state file at path, and creates it, and its directory with mode 0700, if there is none. It takes the
-// file's lock: a second process gets ErrInUse at once. A file of a newer format is ErrNewerFormat and stays as it is.
+// file's lock: a second process gets ErrInUse, after a moment. A file of a newer format is ErrNewerFormat and stays as it is.
 func Open(path string) (Store, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, fmt.Errorf("opening state: %w", err)
 	}
-	// bbolt polls a lock that is held; it gives up at once if less time than one poll is left.
-	db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: time.Millisecond, FreelistType: bbolt.FreelistMapType})
+	db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: lockPatience, FreelistType: bbolt.FreelistMapType})
 	switch {
 	case errors.Is(err, bolterrors.ErrTimeout):
 		return nil, fmt.Errorf("opening state: %s: %w", path, ErrInUse)

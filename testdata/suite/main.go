@@ -54,7 +54,7 @@ func run(ctx context.Context, fuzz time.Duration, onlyFuzz bool) int {
 				plain = append(plain, p.ImportPath)
 			}
 		}
-		s.test(append([]string{"-race", "-timeout=15m"}, plain...)...)
+		s.test(append([]string{"-race", "-timeout=30m"}, plain...)...)
 		// Uncached: the cache does not know that these tests build and run the program.
 		s.test(append([]string{"-count=1", "-p=1", "-timeout=20m"}, machines...)...)
 	}

@@ -78,7 +78,7 @@ func (s *suite) result() int {
 }
 
 func list(ctx context.Context) ([]pkg, error) {
-	cmd := exec.CommandContext(ctx, "go", "list", "-json=ImportPath,Dir,TestGoFiles,XTestGoFiles", "./...", "./testdata/suite")
+	cmd := exec.CommandContext(ctx, "go", "list", "-json=ImportPath,Dir,TestGoFiles,XTestGoFiles", "./...", "./testdata/suite", "./testdata/bench")
 	cmd.Stderr = os.Stderr
 	out, err := cmd.Output()
 	if err != nil {

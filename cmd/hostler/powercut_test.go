@@ -32,7 +32,7 @@ func TestPowerCut(t *testing.T) {
 	_, off := box.on(t)
 	c.check(box.leases(t))
 	off()
-	t.Logf("%d power cuts, %d ACKs, %d releases", *powerCuts, c.acks, c.releases)
+	t.Logf("%d power cuts, %d ACKs, %d releases", *powerCuts, c.count(), c.releases)
 }
 
 // runUntil lets machines ask until so many ACKs were seen.

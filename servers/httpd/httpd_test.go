@@ -17,6 +17,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -418,30 +419,47 @@ func TestKernelGivesUp(t *testing.T) {
 
 // A client that has as many files under way as it may waits with the next; others do not wait for it.
 func TestFilesOfOneClient(t *testing.T) {
-	srv := start(t, func(c *Config) { c.PerClient = 2 })
-	begun := func(from string, files int, wait time.Duration) (*net.TCPConn, bool) {
+	var opened atomic.Int32
+	var held [3]context.Context
+	var release [3]context.CancelFunc
+	for i := range held {
+		held[i], release[i] = context.WithCancel(t.Context())
+	}
+	srv := start(t, func(c *Config) {
+		c.PerClient = 2
+		c.Blobs = blobsFunc(func(fact.Digest) (io.ReadSeekCloser, error) {
+			whole := memory{bytes.NewReader(contents["initrd-2"])}
+			if i := int(opened.Add(1)) - 1; i < len(held) {
+				return pausing{whole, held[i].Done()}, nil
+			}
+			return whole, nil
+		})
+	})
+	begun := func(from string, wait time.Duration) (*net.TCPConn, bool) {
 		conn := srv.dial(t, from)
-		askFiles(t, conn, files)
+		askFiles(t, conn, 1)
 		if err := conn.SetReadDeadline(time.Now().Add(wait)); err != nil {
 			t.Fatal(err)
 		}
 		n, _ := conn.Read(make([]byte, 1))
 		return conn, n == 1
 	}
-	first, ok := begun("127.0.0.1", 10, 5*time.Second)
-	if _, ok2 := begun("127.0.0.1", 10, 5*time.Second); !ok || !ok2 {
+	first, ok := begun("127.0.0.1", 5*time.Second)
+	if _, ok2 := begun("127.0.0.1", 5*time.Second); !ok || !ok2 {
 		t.Fatal("two files of one client are not begun")
 	}
-	gone, ok := begun("127.0.0.1", 1, 50*time.Millisecond)
-	third, ok3 := begun("127.0.0.1", 1, 50*time.Millisecond)
+	if _, ok := begun("127.0.0.2", 5*time.Second); !ok {
+		t.Fatal("another client has to wait")
+	}
+	gone, ok := begun("127.0.0.1", 50*time.Millisecond)
+	third, ok3 := begun("127.0.0.1", 50*time.Millisecond)
 	if ok || ok3 {
 		t.Fatal("a third one is")
 	}
-	if _, ok := begun("127.0.0.2", 10, 5*time.Second); !ok {
-		t.Error("another client has to wait")
-	}
-	if d := cmp.Diff(State{Connections: 5, Sending: 3, Waiting: 2}, srv.State()); d != "" {
-		t.Errorf("state (-want +got):\n%s", d)
+	for want, deadline := (State{Connections: 5, Sending: 3, Waiting: 2}), time.Now().Add(5*time.Second); srv.State() != want; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("state (-want +got):\n%s", cmp.Diff(want, srv.State()))
+		}
 	}
 	if err := gone.SetLinger(0); err != nil {
 		t.Fatal(err)
@@ -454,16 +472,32 @@ func TestFilesOfOneClient(t *testing.T) {
 		t.Fatal(err)
 	}
 	first.Close()
+	release[0]()
 	if err := third.SetReadDeadline(time.Now().Add(5 * time.Second)); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := third.Read(make([]byte, 1)); err != nil {
 		t.Errorf("the third does not begin when the first has ended: %v", err)
 	}
+	release[1]()
+	release[2]()
 	srv.stop()
 	if n := len(srv.turns.byPeer); n != 0 {
 		t.Errorf("%d clients are still remembered", n)
 	}
+}
+
+// pausing is a file that stops at its second MiB until it is told to go on.
+type pausing struct {
+	memory
+	goOn <-chan struct{}
+}
+
+func (p pausing) Read(b []byte) (int, error) {
+	if p.Len() <= 1<<20 {
+		<-p.goOn
+	}
+	return p.memory.Read(b)
 }
 
 // One connection more than the limit is served when another one ends, and not before.

@@ -135,7 +135,7 @@ func TestMachines(t *testing.T) {
 			t.Fatalf("%v:\n%s", err, out)
 		}
 		out, _ := s.hostler("boots", "bios1")
-		if !regexp.MustCompile(`loader +Read Request +undionly\.kpxe +probe\n`).MatchString(out) {
+		if !regexp.MustCompile(`loader +Read Request +undionly\.kpxe +(in \S+ +)?probe\n`).MatchString(out) {
 			t.Errorf("no probe in:\n%s", out)
 		}
 	})

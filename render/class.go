@@ -13,10 +13,7 @@ func classOf(path string) Class {
 	case "address", "subnet", "cidr", "exclude":
 		return ClassAddress
 	case "interface":
-		if strings.HasSuffix(rest, ".hostname") {
-			return ClassNextRenew
-		}
-		return ClassAddress
+		return interfaceClass(rest)
 	case "hostname", "domain", "dns", "ntp", "option", "lease", "gateway":
 		return ClassNextRenew
 	case "relays", "boot_servers", "authoritative", "conflict_check", "quarantine":
@@ -29,6 +26,16 @@ func classOf(path string) Class {
 		return ClassNone
 	}
 	return ClassNextBoot
+}
+
+func interfaceClass(rest string) Class {
+	switch {
+	case strings.HasSuffix(rest, ".mac"):
+		return ClassRemove
+	case strings.HasSuffix(rest, ".hostname"):
+		return ClassNextRenew
+	}
+	return ClassAddress
 }
 
 func poolClass(rest string) Class {

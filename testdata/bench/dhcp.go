@@ -2,12 +2,7 @@ package main
 
 import (
 	"fmt"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 )
@@ -25,211 +20,82 @@ const (
 
 // measured is one server in one round.
 type measured struct {
-	best    result // at the highest rate that was clean
-	offered int    // that rate
-	limited bool   // perfdhcp was the first to fail: it lost replies, or had no time to send
-	shared  result // at one rate for all, or half of that if the server cannot do it
-	mixed   result // the same with renewals and releases
-	syncs   float64
+	light  summit // by our own load generator
+	perf   summit // by perfdhcp, in the first round
+	shared result // at one rate for all, or half of that if the server cannot do it
+	mixed  result // the same with renewals and releases
+	syncs  float64
+	beside []result // at the rates of others
+}
+
+// summit is the highest rate of a server that was clean.
+type summit struct {
+	best    result
+	offered int  // that rate
+	limited bool // the load generator was the first to fail: it lost replies, or had no time to send
 }
 
 // dhcp measures exchanges of four packets: the highest clean rate of each server, the delay there and at a rate that all can do, and
-// renewals and releases among them.
+// renewals and releases among them. hostler comes last, and is offered the rates of the others too.
 func (b *bench) dhcp() error {
 	ps := slices.DeleteFunc(peers(), func(p peer) bool { return b.server != "" && !strings.HasPrefix(p.name, b.server) })
 	rounds := make([][]measured, len(ps))
 	for round := range b.rounds {
+		var rates []int
 		for i, p := range ps {
-			from := lowest
+			plan := plan{from: lowest, perfdhcp: round == 0}
 			if round > 0 { // it is known by now where to look
-				from = max(rounds[i][0].offered/2, 1)
+				plan.from = max(rounds[i][0].light.offered*2/3, 1)
 			}
-			m, err := b.measure(p, from)
+			if p.beside {
+				plan.rates = rates
+			}
+			m, err := b.measure(p, plan)
 			if err != nil {
 				return fmt.Errorf("%s: %w", p.name, err)
 			}
-			rounds[i] = append(rounds[i], m)
-			fmt.Fprintf(b.log, "round %d: %s: %.0f exchanges/s\n", round+1, p.name, m.best.rate)
+			rounds[i], rates = append(rounds[i], m), append(rates, m.light.offered)
+			fmt.Fprintf(b.log, "round %d: %s: %.0f exchanges/s\n", round+1, p.name, m.light.best.rate)
 		}
 	}
 	b.report(ps, rounds)
 	return nil
 }
 
-// measure runs a server with new state, and raises the rate until it fails twice at one.
-func (b *bench) measure(p peer, from int) (m measured, err error) {
-	w, err := newWire()
-	if err != nil {
-		return m, err
-	}
-	defer w.close()
-	state, err := os.MkdirTemp(b.dir, "state")
-	if err != nil {
-		return m, err
-	}
-	defer os.RemoveAll(state)
-	server, err := p.start(b, w, state)
-	if err != nil {
-		return m, err
-	}
-	defer server.stop()
-	t := &trial{b: b, w: w, server: server}
-	if err = t.ready(); err == nil {
-		err = t.all(&m, from)
-	}
-	if err != nil {
-		return m, fmt.Errorf("%w\n%s", err, server.log.String())
-	}
-	return m, nil
-}
-
-// trial is a server with the load that it was offered.
-type trial struct {
-	b      *bench
-	w      wire
-	server *process
-	loads  int
-}
-
-// offer plays a load of machines that were not there before.
-func (t *trial) offer(l load) (result, error) {
-	t.loads++
-	l.mac, l.seconds = t.loads, t.b.seconds
-	used := t.server.cpu()
-	r, err := t.b.offer(t.w, l)
-	r.server = (t.server.cpu() - used) / time.Duration(max(r.exchange[acks].received+r.exchange[renewal].received, 1))
-	return r, err
-}
-
-// ready waits until the server answers.
-func (t *trial) ready() error {
-	var r result
-	var err error
-	for range 20 {
-		if r, err = t.b.offer(t.w, load{rate: 10, machines: 10, seconds: 1}); err == nil && r.exchange[acks].received > 0 {
-			return nil
-		}
-		select {
-		case <-t.server.done:
-			return fmt.Errorf("the server ended")
-		case <-t.b.ctx.Done():
-			return t.b.ctx.Err()
-		case <-time.After(200 * time.Millisecond):
-		}
-	}
-	return fmt.Errorf("the server does not answer: %w", err)
-}
-
-// all fills in everything.
-func (t *trial) all(m *measured, from int) (err error) {
-	if err = t.climb(m, from); err != nil {
-		return err
-	}
-	rate := sharedRate
-	if m.offered < rate {
-		rate = max(m.offered/2, 1)
-	}
-	if m.shared, err = t.offer(load{rate: rate, machines: machines}); err != nil {
-		return err
-	}
-	if m.mixed, err = t.offer(load{rate: rate, machines: machines, renew: rate / 2, release: rate / 4}); err != nil {
-		return err
-	}
-	m.syncs, err = t.syncs(rate)
-	return err
-}
-
-// climb finds the highest clean rate.
-func (t *trial) climb(m *measured, from int) error {
-	for rate := float64(from); rate <= highest; rate *= step {
-		if ok, err := t.try(m, int(rate)); err != nil {
-			return err
-		} else if ok {
-			continue
-		}
-		if m.offered == 0 && rate > 10 { // begin further down
-			rate /= 4 * step
-			continue
-		}
-		break
-	}
-	if m.offered == 0 {
-		return fmt.Errorf("no rate is clean")
-	}
-	_, err := t.try(m, int(float64(m.offered)*fine))
-	return err
-}
-
-// try offers a rate, twice if the first time is not clean, and says whether one was.
-func (t *trial) try(m *measured, rate int) (bool, error) {
-	for range 2 {
-		r, err := t.offer(load{rate: rate, machines: machines})
-		if err != nil {
-			return false, err
-		}
-		slow := float64(r.exchange[offers].sent) < 0.95*float64(rate*t.b.seconds)
-		deaf := float64(r.deaf) > deafened*float64(r.exchange[offers].sent)
-		if r.lost() < clean && !slow && !deaf {
-			m.best, m.offered = r, rate
-			return true, nil
-		}
-		m.limited = slow || deaf
-		fmt.Fprintf(t.b.log, "%d/s is not clean: %d sent, %d offers, %d acks, %d lost by perfdhcp, %d at the server's socket\n", rate,
-			r.exchange[offers].sent, r.exchange[offers].received, r.exchange[acks].received, r.deaf, overflows(t.w.server))
-	}
-	return false, nil
-}
-
-var syncCall = regexp.MustCompile(`(?m)\s(\d+)\s+(?:\d+\s+)?(?:fsync|fdatasync|sync_file_range|msync)$`)
-
-// syncs counts how often the server makes files durable, for one exchange. The tracer makes everything slow, so this is no rate.
-func (t *trial) syncs(rate int) (float64, error) {
-	report := filepath.Join(t.b.dir, "strace")
-	tracer := exec.CommandContext(t.b.ctx, "strace", "-f", "-c", "-e", "trace=fsync,fdatasync,sync_file_range,msync", "-o", report, "-p", strconv.Itoa(t.server.cmd.Process.Pid))
-	if err := tracer.Start(); err != nil {
-		return 0, err
-	}
-	r, err := t.offer(load{rate: rate, machines: machines})
-	_ = tracer.Process.Signal(os.Interrupt)
-	_ = tracer.Wait()
-	if err != nil {
-		return 0, err
-	}
-	text, err := os.ReadFile(report)
-	n := 0
-	for _, m := range syncCall.FindAllStringSubmatch(string(text), -1) {
-		calls, _ := strconv.Atoi(m[1])
-		n += calls
-	}
-	return float64(n) / float64(max(r.exchange[acks].received, 1)), err
-}
-
 // column is one figure of a server.
 type column struct {
 	name, format string
 	of           func(measured) float64
+	first        bool // measured in the first round only
 }
 
 func columns() []column {
-	ms := func(d time.Duration) float64 { return float64(d) / 1e6 }
+	us := func(d time.Duration) float64 { return float64(d) / 1e3 }
+	limited := func(s summit) float64 { return map[bool]float64{true: 1}[s.limited] }
+	used := func(s summit) float64 { return 100 * s.best.cpu.Seconds() / s.best.took.Seconds() }
 	return []column{
-		{"clean exchanges/s", "%.0f", func(m measured) float64 { return float64(m.offered) }},
-		{"delay there", "%.2f ms", func(m measured) float64 { return m.best.delay() }},
-		{"CPU of the server for one", "%.3f ms", func(m measured) float64 { return ms(m.best.server) }},
-		{"CPU of perfdhcp", "%.0f%%", func(m measured) float64 { return 100 * m.best.cpu.Seconds() / m.best.took.Seconds() }},
-		{"ended by perfdhcp", "%.0f", func(m measured) float64 { return map[bool]float64{true: 1}[m.limited] }},
-		{"delay at 2,000/s", "%.2f ms", func(m measured) float64 { return m.shared.delay() }},
-		{"CPU for one", "%.3f ms", func(m measured) float64 { return ms(m.shared.server) }},
-		{"delay with renewals and releases", "%.2f ms", func(m measured) float64 { return m.mixed.delay() }},
-		{"of renewals", "%.2f ms", func(m measured) float64 { return m.mixed.exchange[renewal].delay }},
-		{"file syncs for one", "%.2f", func(m measured) float64 { return m.syncs }},
+		{name: "clean exchanges/s", format: "%.0f", of: func(m measured) float64 { return float64(m.light.offered) }},
+		{name: "delay there", format: "%.2f ms", of: func(m measured) float64 { return m.light.best.delay() }},
+		{name: "CPU of the server for one", format: "%.0f us", of: func(m measured) float64 { return us(m.light.best.server) }},
+		{name: "idle processors", format: "%.0f%%", of: func(m measured) float64 { return 100 * m.light.best.idle }},
+		{name: "the load generator's", format: "%.0f%%", of: func(m measured) float64 { return used(m.light) }},
+		{name: "it failed first", format: "%.0f", of: func(m measured) float64 { return limited(m.light) }},
+		{name: "delay at 2,000/s", format: "%.2f ms", of: func(m measured) float64 { return m.shared.delay() }},
+		{name: "CPU for one", format: "%.0f us", of: func(m measured) float64 { return us(m.shared.server) }},
+		{name: "delay with renewals and releases", format: "%.2f ms", of: func(m measured) float64 { return m.mixed.delay() }},
+		{name: "of renewals", format: "%.2f ms", of: func(m measured) float64 { return m.mixed.exchange[renewal].delay }},
+		{name: "file syncs for one", format: "%.2f", first: true, of: func(m measured) float64 { return m.syncs }},
+		{name: "clean by perfdhcp", format: "%.0f", first: true, of: func(m measured) float64 { return float64(m.perf.offered) }},
+		{name: "delay there", format: "%.2f ms", first: true, of: func(m measured) float64 { return m.perf.best.delay() }},
+		{name: "CPU of perfdhcp", format: "%.0f%%", first: true, of: func(m measured) float64 { return used(m.perf) }},
+		{name: "it failed first", format: "%.0f", first: true, of: func(m measured) float64 { return limited(m.perf) }},
 	}
 }
 
 // report prints the medians.
 func (b *bench) report(ps []peer, all [][]measured) {
-	fmt.Fprintf(b.out, "Medians of %d rounds. A rate is offered for %d s, and clean when less than %.1f%% of the requests have no reply, those not counted that perfdhcp lost.\n\n| server |",
-		b.rounds, b.seconds, 100*clean)
+	fmt.Fprintf(b.out, "Medians of %d rounds; perfdhcp, and a tracer that counts syncs, only in the first. A rate is offered for %d s, and clean when less than %.1f%% of the requests have no reply, "+
+		"those not counted that the load generator lost.\n\n| server |", b.rounds, b.seconds, 100*clean)
 	for _, c := range columns() {
 		fmt.Fprintf(b.out, " %s |", c.name)
 	}
@@ -237,13 +103,37 @@ func (b *bench) report(ps []peer, all [][]measured) {
 	for i, p := range ps {
 		fmt.Fprintf(b.out, "| %s |", p.name)
 		for _, c := range columns() {
-			var v []float64
-			for _, m := range all[i] {
-				v = append(v, c.of(m))
+			rounds := all[i]
+			if c.first {
+				rounds = rounds[:1]
 			}
-			slices.Sort(v)
-			fmt.Fprintf(b.out, " "+c.format+" |", v[len(v)/2])
+			fmt.Fprintf(b.out, " "+c.format+" |", median(rounds, c.of))
 		}
 		fmt.Fprintln(b.out)
+	}
+	for i, p := range ps {
+		if p.beside {
+			b.delays(ps[:i], all, i)
+		}
+	}
+}
+
+func median(rounds []measured, of func(measured) float64) float64 {
+	var v []float64
+	for _, m := range rounds {
+		v = append(v, of(m))
+	}
+	slices.Sort(v)
+	return v[len(v)/2]
+}
+
+// delays compares a server with others, each at the other's own clean rate.
+func (b *bench) delays(others []peer, all [][]measured, i int) {
+	fmt.Fprintf(b.out, "\n| at the clean rate of | delay | of hostler, at the same rate | its requests without a reply |\n|---|---|---|---|\n")
+	for j, p := range others {
+		fmt.Fprintf(b.out, "| %s | %.2f ms | %.2f ms | %.2f%% |\n", p.name,
+			median(all[j], func(m measured) float64 { return m.light.best.delay() }),
+			median(all[i], func(m measured) float64 { return m.beside[j].delay() }),
+			median(all[i], func(m measured) float64 { return 100 * m.beside[j].lost() }))
 	}
 }

@@ -15,22 +15,23 @@ var configs embed.FS
 
 // peer is a DHCP server that is measured.
 type peer struct {
-	name  string
-	start func(b *bench, w wire, state string) (*process, error)
+	name   string
+	start  func(b *bench, w wire, state string) (*process, error)
+	beside bool // measured at the others' rates too
 }
 
 func peers() []peer {
 	kea := func(name string, threads int, lfc bool) peer {
-		return peer{name, func(b *bench, w wire, state string) (*process, error) { return b.kea(w, state, threads, lfc) }}
+		return peer{name: name, start: func(b *bench, w wire, state string) (*process, error) { return b.kea(w, state, threads, lfc) }}
 	}
 	return []peer{
-		{"hostler", (*bench).serve},
-		{"hostler's loop without state", (*bench).loop},
 		kea("Kea, 1 thread", 0, false),
 		kea("Kea, 2 threads", 2, false),
 		kea("Kea, 4 threads", 4, false),
 		kea("Kea, 2 threads, lease file cleaned up every 2 s", 2, true),
-		{"dnsmasq", (*bench).dnsmasq},
+		{name: "dnsmasq", start: (*bench).dnsmasq},
+		{name: "hostler's loop without state", start: (*bench).loop},
+		{name: "hostler", start: (*bench).serve, beside: true},
 	}
 }
 

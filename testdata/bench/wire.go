@@ -85,3 +85,22 @@ func (p *process) cpu() time.Duration {
 	system, _ := strconv.Atoi(f[12])
 	return time.Duration(user+system) * 10 * time.Millisecond // in ticks, of which Linux tells programs 100 a second
 }
+
+// jiffies are the processors' time since the machine started, in ticks.
+type jiffies struct{ all, idle int }
+
+func processors() (j jiffies) {
+	text, _ := os.ReadFile("/proc/stat")
+	first, _, _ := strings.Cut(string(text), "\n")
+	for i, f := range strings.Fields(first) {
+		n, _ := strconv.Atoi(f)
+		if j.all += n; i == 4 || i == 5 { // idle, and idle while somebody waits for the disk
+			j.idle += n
+		}
+	}
+	return j
+}
+
+func (j jiffies) idleSince(before jiffies) float64 {
+	return float64(j.idle-before.idle) / float64(max(j.all-before.all, 1))
+}

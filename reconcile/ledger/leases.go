@@ -237,6 +237,19 @@ func (l *Leases) promise(e *entry, lease fact.Lease, now int64) {
 	e.changed()
 }
 
+// Withdraw takes back what a machine is offered, because it chose another server: the address is free for others at once. A lease
+// that it has, or that is on its way to the disk, stays.
+func (l *Leases) Withdraw(mac fact.MAC, subnet string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	m := machine{mac, subnet}
+	if e := l.offers[m]; e != nil && e.pending == 0 && e.offer != nil && e.offer.MAC == mac {
+		e.offer = nil
+		delete(l.offers, m)
+		e.changed()
+	}
+}
+
 // find decides which address a claim gets.
 func (l *Leases) find(c *fact.Claim, m machine, now int64) (netip.Addr, error) {
 	if c.Fixed.IsValid() {

@@ -167,6 +167,26 @@ func wantErr(t testing.TB, err, is error, text string) {
 	}
 }
 
+// An offer that a machine did not take up is free at once, and what it has is not touched.
+func TestWithdraw(t *testing.T) {
+	clock := newHand()
+	l, _ := leasesIn(t, t.TempDir(), clock.now)
+	rs := ranges("10.0.0.10", "10.0.0.10")
+	offer(t, l, claim(1, rs))
+	l.Withdraw(mac(2), "lab") // not its offer
+	_, err := l.Offer(claim(2, rs))
+	wantErr(t, err, ledger.ErrExhausted, "no address is free: pool guests of subnet lab")
+	l.Withdraw(mac(1), "lab")
+	mustBind(t, l, claim(2, rs))
+	offer(t, l, claim(2, rs)) // it renews, and then asks another server
+	l.Withdraw(mac(2), "lab")
+	if held, ok := l.Held(mac(2), "lab"); !ok || held.Addr != addr("10.0.0.10") {
+		t.Errorf("its lease is gone: %v", held)
+	}
+	_, err = l.Offer(claim(3, rs))
+	wantErr(t, err, ledger.ErrExhausted, "no address is free: pool guests of subnet lab")
+}
+
 func TestOfferFixed(t *testing.T) {
 	clock := newHand()
 	l, _ := leasesIn(t, t.TempDir(), clock.now)

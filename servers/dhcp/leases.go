@@ -12,6 +12,8 @@ type Leases interface {
 	// Offer gives the machine's current lease, the fixed address, or a free one, which it keeps for the machine
 	// for a short time. The error says why there is none.
 	Offer(fact.Claim) (fact.Lease, error)
+	// Withdraw takes an offer back that the machine did not choose.
+	Withdraw(mac fact.MAC, subnet string)
 	// Bind makes a lease durable, and then calls done once, on any goroutine, possibly before it returns.
 	Bind(l fact.Lease, done func(error))
 	// Release gives an address back, if the machine holds it.

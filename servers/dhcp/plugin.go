@@ -131,6 +131,9 @@ func (r *responder) answer(x *exchange, req, resp *dhcpv4.DHCPv4) bool {
 		if err != nil {
 			x.detail += ": " + err.Error()
 		}
+		if a.Notice.Kind == render.ForeignServer { // RFC 2131 section 4.3.2: the REQUEST declines our offer
+			r.cfg.Leases.Withdraw(x.facts.MAC, choice.Subnet)
+		}
 		r.report.notice(x, a.Notice)
 		return false
 	}

@@ -194,6 +194,23 @@ func TestExhausted(t *testing.T) {
 	}
 }
 
+// TestOtherServerChosen frees what was offered to a machine that then chose another server.
+func TestOtherServerChosen(t *testing.T) {
+	seg := newSegment(t, "10.77.0.1/24")
+	s := serve(t, nil, seg.server)
+	c := seg.raw(t)
+	offered := addrOf(c.ask(wirePacket{xid: 1, mac: n2, options: message(fact.Discover)}).YourIPAddr)
+	other := fact.Claim{MAC: fact.MAC{2, 0, 0, 0, 0, 9}, Subnet: "lab", Pool: "boot", Ranges: []fact.Range{{First: offered, Last: offered}}}
+	if l, err := s.leases.Offer(other); err == nil {
+		t.Fatalf("%s is offered twice", l.Addr)
+	}
+	c.send(wirePacket{xid: 2, mac: n2, options: message(fact.Request, opt(50, offered.AsSlice()...), opt(54, 10, 77, 0, 66))}.bytes())
+	s.waitEvent(t, 2, "DHCP Request")
+	if _, err := s.leases.Offer(other); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestReleaseAndDecline gives addresses back: neither has a reply.
 func TestReleaseAndDecline(t *testing.T) {
 	seg := newSegment(t, "10.77.0.1/24")

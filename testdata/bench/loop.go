@@ -26,6 +26,7 @@ func (stateless) Offer(c fact.Claim) (fact.Lease, error) {
 	return fact.Lease{Addr: netip.AddrFrom4([4]byte(binary.BigEndian.AppendUint32(nil, n))), MAC: c.MAC, Subnet: c.Subnet}, nil
 }
 
+func (stateless) Withdraw(fact.MAC, string)                    {}
 func (stateless) Bind(_ fact.Lease, done func(error))          { done(nil) }
 func (stateless) Release(fact.MAC, netip.Addr) bool            { return true }
 func (stateless) Holder(netip.Addr) (l fact.Lease, _ bool)     { return l, false }

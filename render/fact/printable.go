@@ -12,6 +12,9 @@ const mostPrinted = 200
 // Printable makes what a machine sent fit for logs, events and terminals: one line of bounded length, without anything that would move a
 // cursor or turn the direction of writing around.
 func Printable(s string) string {
+	if isPrintable(s) {
+		return s
+	}
 	s = strings.Map(func(r rune) rune {
 		if r == utf8.RuneError || !unicode.IsPrint(r) {
 			return '?'
@@ -22,4 +25,14 @@ func Printable(s string) string {
 		s = strings.ToValidUTF8(s[:mostPrinted], "") + "..."
 	}
 	return s
+}
+
+// isPrintable reports whether nothing is to be changed, as with almost everything that machines send.
+func isPrintable(s string) bool {
+	for i := 0; i < len(s); i++ {
+		if s[i] < ' ' || s[i] > '~' {
+			return false
+		}
+	}
+	return len(s) <= mostPrinted
 }

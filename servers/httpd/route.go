@@ -18,7 +18,8 @@ import (
 	"hostler/servers/late"
 )
 
-// exchange is one request and its answer.
+// exchange is one request and its answer. There is one for each connection, used again and again: HTTP/1 asks nothing before the last
+// answer is there, and net/http writes the headers, whose values are here, after the handler has returned.
 type exchange struct {
 	*Server
 	*client
@@ -73,7 +74,9 @@ func cleanPath(p string) string {
 }
 
 func (s *Server) exchange(w http.ResponseWriter, r *http.Request) *exchange {
-	x := &exchange{Server: s, r: r, client: s.clientOf(r)}
+	c := s.clientOf(r)
+	x := &c.exchange
+	*x = exchange{Server: s, r: r, client: c}
 	x.w = response{ResponseWriter: w, stall: s.StallTimeout}
 	if r.ContentLength != 0 { // net/http reads what the handler leaves, before it answers
 		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(s.StallTimeout))
@@ -95,6 +98,7 @@ type client struct {
 	peer     netip.Addr  // of from
 	values   late.Values // what late values become
 	extended time.Time   // when it got its time to take an answer; not for each script: that is dearer than what is in it
+	exchange exchange    // the one under way, or the last
 }
 
 type clientKey struct{}
@@ -181,6 +185,7 @@ func (x *exchange) finish() {
 		}
 	}
 	x.report()
+	x.r, x.w.ResponseWriter = nil, nil // a client that says nothing more holds neither
 }
 
 func (x *exchange) report() {

@@ -33,10 +33,15 @@ type Metrics struct {
 	storeSeconds   *prometheus.HistogramVec
 	convergeSecond prometheus.Histogram
 
-	codes map[int]string // HTTP status codes as text
+	mu       sync.RWMutex
+	known    map[dhcpKey]dhcpSeries // so that a packet costs one look-up, and not one for each label
+	requests map[httpKey]prometheus.Counter
+}
 
-	mu    sync.RWMutex
-	known map[dhcpKey]dhcpSeries // so that a packet costs one look-up, and not one for each label
+// httpKey is what the labels of an HTTP request follow from.
+type httpKey struct {
+	stage  fact.Stage
+	status int
 }
 
 // dhcpKey is what the labels of a DHCP message follow from: all of it words of ours, or of the spec.
@@ -53,10 +58,7 @@ type dhcpSeries struct {
 
 // New gives the counters at zero, with sample asked at each scrape for everything that is not counted here.
 func New(sample func() Sample) *Metrics {
-	m := &Metrics{registry: prometheus.NewRegistry(), codes: map[int]string{}, known: map[dhcpKey]dhcpSeries{}}
-	for code := 100; code < 600; code++ {
-		m.codes[code] = strconv.Itoa(code)
-	}
+	m := &Metrics{registry: prometheus.NewRegistry(), known: map[dhcpKey]dhcpSeries{}, requests: map[httpKey]prometheus.Counter{}}
 	m.dhcpMessages = counters("dhcp_messages_total", "DHCP messages, received (in) and sent (out).", "type", "direction", "subnet", "result")
 	m.dhcpSeconds = histograms("dhcp_handle_seconds", "From a DHCP request to the reply having left, its lease on disk included, by the reply's type.", packetBuckets, "type")
 	m.tftpTransfers = counters("tftp_transfers_total", "TFTP read requests. A size probe is a result of its own, and no error.", "result")
@@ -104,7 +106,7 @@ func (m *Metrics) ServeHTTP(w http.ResponseWriter, r *http.Request) { m.scrapes.
 // Event counts one step of a boot.
 func (m *Metrics) Event(e fact.Event) {
 	if e.Status != 0 { // first: the method of an HTTP request is a machine's own choice
-		m.httpRequests.WithLabelValues(handler(&e), m.code(e.Status)).Inc()
+		m.request(&e).Inc()
 		m.httpBytes.Add(float64(max(e.Bytes, 0)))
 	} else if rest, ok := strings.CutPrefix(e.What, "DHCP"); ok {
 		m.dhcp(&e, strings.TrimPrefix(rest, " "))
@@ -129,6 +131,20 @@ func (m *Metrics) dhcp(e *fact.Event, name string) {
 	if s.seconds != nil {
 		s.seconds.Observe(e.Duration.Seconds())
 	}
+}
+
+func (m *Metrics) request(e *fact.Event) prometheus.Counter {
+	k := httpKey{e.Stage, e.Status}
+	m.mu.RLock()
+	c, ok := m.requests[k]
+	m.mu.RUnlock()
+	if !ok {
+		c = m.httpRequests.WithLabelValues(handler(e), code(e.Status))
+		m.mu.Lock()
+		m.requests[k] = c
+		m.mu.Unlock()
+	}
+	return c
 }
 
 func (m *Metrics) newSeries(e *fact.Event, name string) (s dhcpSeries) {
@@ -190,11 +206,11 @@ func handler(e *fact.Event) string {
 	return "other"
 }
 
-func (m *Metrics) code(status int) string {
-	if text, ok := m.codes[status]; ok {
-		return text
+func code(status int) string {
+	if status < 100 || status > 599 {
+		return "other"
 	}
-	return "other"
+	return strconv.Itoa(status)
 }
 
 // Reached counts a boot that came to a stage for the first time.

@@ -24,7 +24,7 @@ require (
 	go.etcd.io/bbolt v1.5.0 // the embedded state store
 	go.yaml.in/yaml/v3 v3.0.5 // bounds YAML text and tells the lines of rows, which yamldecode does not
 	golang.org/x/crypto v0.57.0 // known_hosts
-	golang.org/x/net v0.59.0 // control messages and packet filters of raw sockets; the only way into go-git's SSH dialing
+	golang.org/x/net v0.59.0 // control messages and packet filters of raw sockets; a bound for connections; the only way into go-git's SSH dialing
 	golang.org/x/sync v0.23.0 // errgroup: whoever starts a goroutine waits for it
 	golang.org/x/sys v0.48.0 // socket options, locks and limits
 	golang.org/x/term v0.46.0 // terminal width, and whether there is one

@@ -9,6 +9,8 @@ import (
 	"net/netip"
 	"strings"
 	"time"
+
+	"golang.org/x/net/netutil"
 )
 
 // Health is how one part is doing.
@@ -97,6 +99,9 @@ func ready(w http.ResponseWriter, r *http.Request, checks []Check, private bool)
 	fmt.Fprintln(w, map[Health]string{Healthy: "ready", Degraded: "ready, but degraded", Broken: "not ready"}[overall])
 }
 
+// monitoringConns is how many connections are open at once: some scrapers and load balancers. Further ones wait in the kernel.
+const monitoringConns = 64
+
 // ListenMonitoring binds a TCP address that serves /metrics, /healthz and /readyz, and nothing else. Whoever can reach it can
 // read them: the reasons behind a check, which may name files of this host, are only told on the socket.
 func ListenMonitoring(addr netip.AddrPort, b Watched, log *slog.Logger) (*Server, error) {
@@ -106,7 +111,7 @@ func ListenMonitoring(addr netip.AddrPort, b Watched, log *slog.Logger) (*Server
 	}
 	mux := http.NewServeMux()
 	probes(mux, b, true)
-	s := newServer(l, mux, log)
+	s := newServer(netutil.LimitListener(l, monitoringConns), mux, log)
 	s.http.WriteTimeout = 30 * time.Second
 	return s, nil
 }

@@ -4,10 +4,12 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -90,4 +92,37 @@ func TestMonitoringIsNothingElse(t *testing.T) {
 			t.Errorf("POST %s: %d", path, resp.StatusCode)
 		}
 	}
+}
+
+// TestMonitoringIsBounded holds that nobody uses up the server's files through the monitoring address.
+func TestMonitoringIsBounded(t *testing.T) {
+	s, err := ListenMonitoring(netip.MustParseAddrPort("127.0.0.1:0"), ill{}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() { done <- s.Serve(ctx) }()
+	defer func() { stop(); <-done }()
+	var held []net.Conn
+	for range monitoringConns {
+		c, err := net.Dial("tcp", s.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		held = append(held, c)
+	}
+	client := http.Client{Timeout: 200 * time.Millisecond, Transport: &http.Transport{DisableKeepAlives: true}}
+	if resp, err := client.Get("http://" + s.Addr().String() + "/healthz"); err == nil {
+		resp.Body.Close()
+		t.Error("one more connection is served")
+	}
+	held[0].Close()
+	client.Timeout = 30 * time.Second
+	resp, err := client.Get("http://" + s.Addr().String() + "/healthz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
 }

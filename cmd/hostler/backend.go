@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"hostler/reconcile"
+	"hostler/reconcile/inbox"
 	"hostler/reconcile/timeline"
 	"hostler/render"
 	"hostler/render/fact"
@@ -114,6 +115,40 @@ func (s *server) Nodes(f admin.Filter) any {
 
 // Leases implements admin.Backend.
 func (s *server) Leases() []fact.Lease { return s.leases.List() }
+
+// stranger is a machine that nobody declared, with the address that it has, if it has one.
+type stranger struct {
+	inbox.Machine
+	Address netip.Addr `json:"address,omitzero"`
+}
+
+// Inbox implements admin.Backend.
+func (s *server) Inbox(f admin.Filter) (any, error) {
+	snapshot, _ := s.recon.Current()
+	machines := s.inbox.List(func(mac fact.MAC) bool {
+		if snapshot == nil {
+			return false
+		}
+		_, _, _, declared := snapshot.Belongs(mac)
+		return declared
+	})
+	mac, err := fact.ParseMAC(f.Machine)
+	if f.Machine != "" && err != nil {
+		return nil, err
+	}
+	strangers := []stranger{}
+	for _, m := range machines {
+		if f.Machine != "" && m.MAC != mac || f.Subnet != "" && m.Subnet != f.Subnet {
+			continue
+		}
+		st := stranger{Machine: m}
+		if l, ok := s.leases.Held(m.MAC, m.Subnet); ok {
+			st.Address = l.Addr
+		}
+		strangers = append(strangers, st)
+	}
+	return strangers, nil
+}
 
 // Boots implements admin.Backend.
 func (s *server) Boots(f admin.Filter) (any, error) {

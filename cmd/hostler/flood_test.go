@@ -56,6 +56,9 @@ func TestFlood(t *testing.T) {
 	if got := strings.Count(nodes, `"ready"`); got < machines {
 		t.Errorf("the server knows of %d ready machines of %d", got, machines)
 	}
+	if out, _ := s.hostler("inbox", "-json"); strings.Count(out, `"mac"`) != remembered {
+		t.Errorf("the inbox has %d machines", strings.Count(out, `"mac"`))
+	}
 	if out, code := s.hostler("boots", "m00001"); code != exitOK || !strings.Contains(out, "ready") {
 		t.Errorf("what was declared has no boots any more:\n%s", out)
 	}

@@ -84,6 +84,13 @@ func TestMachines(t *testing.T) {
 		if out, _ := s.hostler("boots", "52:54:00:00:00:99"); !strings.Contains(out, "52:54:00:00:00:99 (52:54:00:00:00:99), boot ") {
 			t.Errorf("its boot is not kept:\n%s", out)
 		}
+		out, code := s.hostler("inbox", "-subnet=lab")
+		if want := regexp.MustCompile(`(?m)^52:54:00:00:00:99  locally administered  x86-bios  lab +- .* (initrd|ready)$`); code != exitOK || !want.MatchString(out) {
+			t.Errorf("the inbox:\n%s", out)
+		}
+		if out, _ := s.hostler("inbox", "5254.0000.0099"); !strings.Contains(out, "Address         10.77.0.200\n") {
+			t.Errorf("the inbox:\n%s", out)
+		}
 	})
 	t.Run("ROM, iPXE and operating system have one address, whatever client id each sends", func(t *testing.T) {
 		out, err := wire("uefi1")

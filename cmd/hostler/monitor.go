@@ -28,6 +28,7 @@ func (s *server) Metrics() http.Handler { return s.metrics }
 func (s *server) event(e fact.Event) {
 	s.metrics.Event(e)
 	s.boots.Record(e)
+	s.inbox.Record(&e)
 }
 
 // progress counts boots, and tells of a declared machine what somebody wants to read who looks at the log in the morning: that it

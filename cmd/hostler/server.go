@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"hostler/reconcile"
+	"hostler/reconcile/inbox"
 	"hostler/reconcile/ledger"
 	"hostler/reconcile/source"
 	"hostler/reconcile/timeline"
@@ -40,6 +41,7 @@ type server struct {
 	store   ledger.Store
 	leases  *ledger.Leases
 	boots   *timeline.Timeline
+	inbox   *inbox.Inbox
 	tls     *httpd.Certificate // nil without a TLS listener
 	recon   *reconcile.Reconciler
 	dhcp    *dhcp.Server
@@ -140,6 +142,8 @@ func (s *server) openState() (err error) {
 	}
 	s.boots.OnProgress(s.progress)
 	s.later(func() { s.boots.Close() })
+	s.inbox = inbox.Open(filepath.Join(s.config.StateDir, "inbox.json"), s.log)
+	s.tasks = append(s.tasks, task{"inbox", s.inbox.Serve})
 	return nil
 }
 

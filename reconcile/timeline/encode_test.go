@@ -12,7 +12,7 @@ import (
 
 // Every field of an event is set to something, so that one that is new and forgotten is missed.
 func TestAppendEvent(t *testing.T) {
-	full := fact.Event{Time: time.Date(2026, 11, 1, 12, 0, 0, 123456000, time.FixedZone("", 3600)), MAC: mac1, Peer: netip.MustParseAddr("fe80::1%eth0")}
+	full := fact.Event{Time: time.Date(2026, 11, 1, 12, 0, 0, 123456000, time.FixedZone("", 3600)), MAC: mac1, Peer: netip.MustParseAddr("fe80::1%eth0"), Said: &fact.Said{}}
 	for f, v := range reflect.ValueOf(&full).Elem().Fields() {
 		switch v.Kind() {
 		case reflect.String:

@@ -208,6 +208,7 @@ type Event struct {
 	Result   Result        `json:"result"`
 	Status   int           `json:"status,omitempty"` // of an HTTP answer
 	Detail   string        `json:"detail,omitempty"` // reason of a refusal, text of an error
+	Said     *Said         `json:"-"`                // with a DHCP request of a machine that nobody declared
 }
 
 // Result is how a step ended.

@@ -36,7 +36,8 @@ func (room) Nodes(Filter) any { return []string{"n1"} }
 func (room) Leases() []fact.Lease {
 	return []fact.Lease{{Subnet: "a"}, {Subnet: "b"}}
 }
-func (room) Served() (any, error) { return nil, errors.New("rendering: machine \"n1\": no image") }
+func (room) Inbox(f Filter) (any, error) { return []string{f.Machine + " is a stranger"}, nil }
+func (room) Served() (any, error)        { return nil, errors.New("rendering: machine \"n1\": no image") }
 func (room) Boots(f Filter) (any, error) {
 	return fmt.Sprintf("%d of %s", f.Newest, f.Machine), nil
 }

@@ -23,6 +23,7 @@ func routes(b Backend) http.Handler {
 	get("/v1/status", func(url.Values) (any, error) { return b.Status(), nil })
 	get("/v1/nodes", func(q url.Values) (any, error) { return b.Nodes(filterOf(q)), nil })
 	get("/v1/leases", func(url.Values) (any, error) { return b.Leases(), nil })
+	get("/v1/inbox", func(q url.Values) (any, error) { return b.Inbox(filterOf(q)) })
 	get("/v1/served", func(url.Values) (any, error) { return b.Served() })
 	get("/v1/boots", func(q url.Values) (any, error) { return b.Boots(filterOf(q)) })
 	get("/v1/packets", func(q url.Values) (any, error) { return b.Packets(filterOf(q)) })

@@ -28,6 +28,7 @@ type Backend interface {
 	Status() any                         // what is served, and every condition
 	Nodes(f Filter) any                  // declared machines with what is known of them
 	Leases() []fact.Lease                // addresses in use
+	Inbox(f Filter) (any, error)         // machines that asked and that nobody declared
 	Boots(f Filter) (any, error)         // newest boots of a machine, or the newest of each
 	Packets(f Filter) (any, error)       // of the newest boots of a machine, as far as they are kept
 	Served() (any, error)                // the fleet, artifacts and leases that a plan compares with

@@ -57,6 +57,9 @@ func (x *exchange) request() fact.Event {
 	}
 	e := x.event(x.start, what, requestStage(x.facts.Message))
 	e.Peer, e.Result, e.Detail = x.peer.Addr(), x.result, x.detail
+	if x.node == "" {
+		e.Said = x.said()
+	}
 	return e
 }
 

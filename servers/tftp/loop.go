@@ -101,7 +101,7 @@ func (l *loop) post(f func()) {
 // run goes on until it was told to stop and nothing is left to do.
 func (l *loop) run() error {
 	events := make([]unix.EpollEvent, 64)
-	for !l.stopping || len(l.byPeer) > 0 || l.pending > 0 {
+	for !l.ended() {
 		n, err := unix.EpollWait(l.epoll, events, l.sleep())
 		if err != nil && !errors.Is(err, unix.EINTR) {
 			return fmt.Errorf("serving TFTP: %w", os.NewSyscallError("epoll_wait", err))
@@ -130,15 +130,27 @@ func (l *loop) run() error {
 	return nil
 }
 
+// hungTime is how long files that are being opened or read are waited for after the drain: no longer for a disk that hangs.
+const hungTime = 3 * time.Second
+
+func (l *loop) ended() bool {
+	return l.stopping && (len(l.byPeer) == 0 && l.pending == 0 || !l.now.Before(l.cut.Add(hungTime)))
+}
+
 // tick is how often the transfers are looked at for what is overdue.
 func (s *Server) tick() time.Duration { return max(s.Timeout/40, time.Millisecond) }
 
 // sleep is how long to wait for packets, in milliseconds: for ever when there is no transfer.
 func (l *loop) sleep() int {
-	if len(l.byPeer) == 0 {
+	until := l.nextTick
+	switch {
+	case len(l.byPeer) > 0:
+	case l.stopping:
+		until = l.cut.Add(hungTime)
+	default:
 		return -1
 	}
-	return max(int((l.nextTick.Sub(l.now)+time.Millisecond-1)/time.Millisecond), 0)
+	return max(int((until.Sub(l.now)+time.Millisecond-1)/time.Millisecond), 0)
 }
 
 // handle does what was posted.

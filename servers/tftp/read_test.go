@@ -407,3 +407,20 @@ func TestStop(t *testing.T) {
 		t.Errorf("%d goroutines before, %d after", goroutines, after)
 	}
 }
+
+// A disk that hangs must not hold up the end either.
+func TestStopWithoutDisk(t *testing.T) {
+	hangs, asked := make(chan bool), make(chan bool)
+	defer close(hangs)
+	files := map[string][]byte{"small.efi": []byte("loader")}
+	srv := startWith(t, files, func(c *Config) {
+		c.Blobs = blobs{digest(files["small.efi"]): func() (io.ReadSeekCloser, error) {
+			close(asked)
+			<-hangs
+			return nil, errors.New("input/output error")
+		}}
+	})
+	newPeer(t, srv.addr).send("RRQ small.efi octet")
+	<-asked
+	srv.stop()
+}

@@ -130,7 +130,6 @@ func (s *Server) Serve(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer l.close()
 	ctx, cancel := context.WithCancel(ctx)
 	var following sync.WaitGroup
 	for i, name := range s.Interfaces { // one socket each, see listen
@@ -143,6 +142,11 @@ func (s *Server) Serve(ctx context.Context) error {
 	err = l.run()
 	cancel()
 	following.Wait()
+	if l.stopping && l.pending > 0 { // what it still tells us, it tells nobody
+		s.Log.Warn("TFTP stopped although files are still being read", "files", l.pending)
+		return err
+	}
 	s.work.Wait()
+	l.close()
 	return err
 }

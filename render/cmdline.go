@@ -17,29 +17,40 @@ const maxCmdline = 2047
 // cmdline gives the kernel arguments of a machine, in print order.
 func (s *Snapshot) cmdline(t *target) fact.Text {
 	var b strings.Builder
-	s.writeCmdline(&b, t)
-	return fact.Text(b.String())
+	s.writeArgs(&b, t)
+	writeBoot(&b)
+	writeTail(&b, t)
+	return fact.Text(strings.TrimPrefix(b.String(), " "))
 }
 
-func (s *Snapshot) writeCmdline(b *strings.Builder, t *target) {
+// writeArgs writes the author's arguments, each behind a space.
+func (s *Snapshot) writeArgs(b *strings.Builder, t *target) {
 	for i := range t.settings.KernelArgs {
 		a := &t.settings.KernelArgs[i]
 		if a.PerNode { // evaluated for each node, and this one has no value for it
 			continue
 		}
 		if a.Flag {
-			b.WriteString(a.Key)
 			b.WriteByte(' ')
+			b.WriteString(a.Key)
 		}
 		for _, v := range a.Values {
+			b.WriteByte(' ')
 			b.WriteString(a.Key)
 			b.WriteByte('=')
 			b.WriteString(quoteArg(string(s.resolve(t, v))))
-			b.WriteByte(' ')
 		}
 	}
-	b.WriteString(bootArg + "=")
+}
+
+// writeBoot writes what proves the boot.
+func writeBoot(b *strings.Builder) {
+	b.WriteString(" " + bootArg + "=")
 	b.WriteString(string(fact.NewLate(fact.LateBoot, "")))
+}
+
+// writeTail writes what is not the kernel's.
+func writeTail(b *strings.Builder, t *target) {
 	if t.settings.KernelArgsTail != "" {
 		b.WriteString(" -- ")
 		b.WriteString(t.settings.KernelArgsTail)
@@ -145,9 +156,9 @@ func expands(w string) bool {
 	return i >= 0 && strings.Contains(w[i:], "}")
 }
 
-// resolve replaces those late values that are known already: URLs of the image's own files.
+// resolve replaces those late values that are known already: URLs of the image's own files, and which interface asks.
 func (s *Snapshot) resolve(t *target, text fact.Text) fact.Text {
-	if !strings.Contains(string(text), "\x00"+string(fact.LateURL)+":") {
+	if strings.IndexByte(string(text), 0) < 0 {
 		return text
 	}
 	var out fact.Text
@@ -157,6 +168,8 @@ func (s *Snapshot) resolve(t *target, text fact.Text) fact.Text {
 			out += fact.Text(p.Value)
 		case p.Kind == fact.LateURL && t.image != nil:
 			out += s.roleURL(t.image, p.Value)
+		case p.Kind == fact.LateBootIF && !t.mac.IsZero():
+			out += fact.Text("01-" + t.mac.Dashed()) // as pxelinux' IPAPPEND 2 writes it: Ethernet's hardware type, and the address
 		default:
 			out += fact.NewLate(p.Kind, p.Value)
 		}

@@ -136,6 +136,10 @@ func (s *Snapshot) Config(node fact.NodeName, template string) (File, error) {
 		if err != nil {
 			return File{}, err
 		}
+		if strings.IndexByte(string(text), 0) >= 0 {
+			t := s.targetOf(n)
+			text = s.resolve(&t, text)
+		}
 		return File{Name: template, Node: node, Stage: fact.StageConfig, Text: text, Size: int64(len(text))}, nil
 	}
 	return File{}, fmt.Errorf("template %s for node %s: not one of its templates", template, node)

@@ -1,6 +1,7 @@
 package render
 
 import (
+	"cmp"
 	"strconv"
 	"strings"
 
@@ -35,7 +36,7 @@ func (s *Snapshot) grub(name string, asking fact.MAC) (File, bool) {
 	m, ok := s.whose(id, asking)
 	if !ok && id == "" && retry < 0 {
 		// Nobody knows who asks, for another DHCP server or an address translator is in between. GRUB knows.
-		f.Text = grubLoop("a machine that GRUB knows", "$net_default_mac", grubTries)
+		f.Text = grubLoop("a machine that GRUB knows", "$net_default_mac", grubTries, false)
 		return f, true
 	}
 	if !ok {
@@ -47,7 +48,8 @@ func (s *Snapshot) grub(name string, asking fact.MAC) (File, bool) {
 	}
 	f.Node = c.node
 	if retry < 0 {
-		f.Text = grubLoop(c.who, m.Dashed(), max(c.settings.Retry.Attempts+1, grubTries))
+		n := round(c.settings.Retry)
+		f.Text = grubLoop(c.who, m.Dashed(), cmp.Or(n, grubTries), n > 0)
 	} else {
 		f.Text = s.grubAttempt(&c)
 	}
@@ -60,17 +62,24 @@ func splitName(name string) (folder, base string) {
 	return name[:max(i, 0)], name[i+1:]
 }
 
-// grubLoop reads the configuration of one attempt after the other. The last is repeated for ever; a GRUB that has no "true"
-// reboots instead. mac may be a variable of GRUB's.
-func grubLoop(who, mac string, tries int) fact.Text {
-	var b strings.Builder
-	b.WriteString("# " + plain(who) + "\nfor retry in")
-	for i := range min(tries, 1000) {
-		b.WriteString(" " + strconv.Itoa(i))
+// grubLoop reads the configuration of one attempt after the other. A round of attempts is repeated for ever; without one, its last. A
+// GRUB that has no "true" reboots instead. mac may be a variable of GRUB's. GRUB cannot count, so that a round of more than mostTries
+// attempts ends there.
+func grubLoop(who, mac string, tries int, round bool) fact.Text {
+	var each strings.Builder
+	for i := range min(tries, mostTries) {
+		each.WriteString(" " + strconv.Itoa(i))
 	}
 	read := "; do\n  source /" + grubConfig + "-01-" + mac + "/$retry\n  sleep 2\ndone\n"
-	return fact.Text(b.String() + read + "while true" + read + "reboot\n")
+	head, loop := "# "+plain(who)+"\n", "for retry in"+each.String()+read
+	if round {
+		return fact.Text(head + "while true; do\n" + loop + "done\nreboot\n")
+	}
+	return fact.Text(head + loop + "while true" + read + "reboot\n")
 }
+
+// mostTries bounds the length of a configuration.
+const mostTries = 1000
 
 // grubAttempt boots, or says why it does not, and waits before the next attempt.
 func (s *Snapshot) grubAttempt(c *menu) fact.Text {

@@ -133,6 +133,7 @@ func settingsLeaves(st *spec.Settings, own bool) leaves {
 	add("boot", string(st.Boot))
 	add("loader", st.Loader)
 	add("script", st.Script)
+	add("script_form", st.ScriptForm)
 	add("config", st.Config)
 	add("domain", st.Domain)
 	add("dns", list(st.DNS))
@@ -172,14 +173,19 @@ func (ls *leaves) addTimes(st *spec.Settings) {
 		d    time.Duration
 	}{
 		{"lease.default", st.Lease.Default}, {"lease.max", st.Lease.Max}, {"lease.min", st.Lease.Min},
-		{"retry.delay", st.Retry.Delay}, {"retry.max_delay", st.Retry.MaxDelay},
+		{"retry.delay", st.Retry.Delay}, {"retry.max_delay", st.Retry.MaxDelay}, {"retry.hold", st.Retry.Hold},
 	} {
 		if x.d != 0 {
 			ls.add(x.path, duration(x.d), "", nil)
 		}
 	}
-	if st.Retry.Attempts != 0 {
-		ls.add("retry.attempts", strconv.Itoa(st.Retry.Attempts), "", nil)
+	for _, x := range []struct {
+		path string
+		n    int
+	}{{"retry.attempts", st.Retry.Attempts}, {"retry.jitter", st.Retry.Jitter}} {
+		if x.n != 0 {
+			ls.add(x.path, strconv.Itoa(max(x.n, 0)), "", nil)
+		}
 	}
 	ls.add("retry.fallback", st.Retry.Fallback, "", nil)
 }

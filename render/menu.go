@@ -31,6 +31,7 @@ func (s *Snapshot) menu(m fact.MAC, kind spec.LoaderKind, retry int) (menu, bool
 	if p, declared := s.byMAC[m]; declared {
 		n := &s.fleet.Nodes[p.node]
 		c.node, c.who, c.target = n.Name, n.Address, s.targetOf(n)
+		c.mac = m // the one of its interfaces that asks
 		c.loader = s.loaderOfKind(kind, c.settings.Loader, n)
 		switch hold := s.hold(n); {
 		case n.Disabled:
@@ -50,8 +51,12 @@ func (s *Snapshot) menu(m fact.MAC, kind spec.LoaderKind, retry int) (menu, bool
 		c.next = true
 		return c, true
 	}
-	if r := c.settings.Retry; r.Attempts > 0 && retry >= r.Attempts && s.images[r.Fallback] != nil {
+	r := c.settings.Retry
+	switch p, _ := attempt(r, retry); {
+	case p == tryFallback && s.images[r.Fallback] != nil:
 		c.image = s.images[r.Fallback]
+	case p == tryNothing && c.image != nil && c.why == "":
+		c.why = givenUp(r, c.image.Name)
 	}
 	var kernel *File
 	if c.image != nil {

@@ -15,10 +15,19 @@ const pxelinuxFolder = "pxelinux.cfg/"
 func pxelinuxName(m fact.MAC) string { return pxelinuxFolder + "01-" + m.Dashed() }
 
 // pxelinux answers the names that pxelinux, and U-Boot after it, ask for one after the other: UUID, MAC, address, ever shorter
-// beginnings of the address, "default".
+// beginnings of the address, "default". Behind the name with the MAC may stand how often the machine asked before: what pxelinux reads
+// first says that it shall read that next.
 func (s *Snapshot) pxelinux(name, id string, asking fact.MAC) (File, bool) {
 	if id == "" {
 		return File{}, false
+	}
+	retry := 0
+	if rest, count := splitName(id); rest != "" {
+		n, err := strconv.ParseUint(count, 10, 16)
+		if err != nil || !strings.HasPrefix(rest, "01-") {
+			return File{}, false
+		}
+		id, retry = rest, int(n)
 	}
 	if id == "default" {
 		id = ""
@@ -27,7 +36,7 @@ func (s *Snapshot) pxelinux(name, id string, asking fact.MAC) (File, bool) {
 	if !ok {
 		return File{}, false
 	}
-	c, ok := s.menu(m, spec.LoaderPXELinux, 0)
+	c, ok := s.menu(m, spec.LoaderPXELinux, retry)
 	return File{Name: name, Stage: fact.StageScript, Node: c.node, Text: s.pxelinuxConfig(&c)}, ok
 }
 
@@ -45,10 +54,11 @@ func (s *Snapshot) pxelinuxConfig(c *menu) fact.Text {
 	if unit, speed, _, ok := serialConsole(kernelWords(args)); ok && len(unit) == 1 && unit <= "3" {
 		head = "SERIAL " + unit + " " + speed + "\n" + head
 	}
+	tenths := strconv.Itoa(min(10*delay(c.settings.Retry, c.mac, c.retry), mostTimeout))
+	again := "LABEL again\n  CONFIG ::" + pxelinuxName(c.mac) + "/" + strconv.Itoa((c.retry+1)%mostRetries) + "\n"
 	if c.why != "" { // prints why, waits, and reads its configuration again
-		tenths := strconv.Itoa(10 * delay(c.settings.Retry, c.mac, 3))
 		return fact.Text(head + "SAY hostler: " + plain(c.who) + ": " + plain(c.why) +
-			"\nDEFAULT again\nPROMPT 1\nTIMEOUT " + tenths + "\nLABEL again\n  CONFIG ::" + pxelinuxName(c.mac) + "\n")
+			"\nDEFAULT again\nPROMPT 1\nTIMEOUT " + tenths + "\n" + again)
 	}
 	names := make([]string, len(c.initrds))
 	for i, f := range c.initrds {
@@ -58,9 +68,14 @@ func (s *Snapshot) pxelinuxConfig(c *menu) fact.Text {
 		args = "initrd=" + strings.Join(names, ",") + " " + args
 	}
 	// When an attempt fails, pxelinux stands at its prompt: TIMEOUT and ONTIMEOUT leave it, and read the configuration again.
-	return fact.Text(head + "DEFAULT hostler\nPROMPT 0\nTIMEOUT 100\nONTIMEOUT again\nLABEL hostler\n  LINUX " + c.pxelinuxFile(c.kernel) +
-		"\n  APPEND " + args + "\nLABEL again\n  CONFIG ::" + pxelinuxName(c.mac) + "\n")
+	return fact.Text(head + "DEFAULT hostler\nPROMPT 0\nTIMEOUT " + tenths + "\nONTIMEOUT again\nLABEL hostler\n  LINUX " + c.pxelinuxFile(c.kernel) +
+		"\n  APPEND " + args + "\n" + again)
 }
+
+const (
+	mostTimeout = 35996   // tenths of a second that pxelinux waits at most (syslinux doc/syslinux.txt)
+	mostRetries = 1 << 16 // told apart
+)
 
 // pxelinuxFile is a file as pxelinux names it. Two colons keep it from putting its path prefix before the name.
 func (c *menu) pxelinuxFile(f File) string {

@@ -104,7 +104,9 @@ type Query struct {
 	MAC  fact.MAC
 	Name string
 	NID  string
-	Addr netip.Addr // that asks; finds the subnet of a machine that nobody declared; may be invalid
+	// Tried is what a machine has given up on, which its script had it say: it tries again when that is no longer what it boots.
+	Tried string
+	Addr  netip.Addr // that asks; finds the subnet of a machine that nobody declared; may be invalid
 }
 
 // Script is a boot script, or the one that says why there is none: a machine always gets something to do next.
@@ -114,6 +116,7 @@ type Script struct {
 	MAC    fact.MAC      // the machine's boot interface
 	Boots  bool          // whether it boots something; false: waits, hands over to the disk, ...
 	Reason string        // when it does not
+	Note   string        // what an operator should know although it boots
 }
 
 // NodeInfo is what lists and tables show of a node.

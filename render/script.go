@@ -1,13 +1,9 @@
 package render
 
 import (
-	"cmp"
-	"encoding/binary"
 	"fmt"
-	"hash/fnv"
 	"strconv"
 	"strings"
-	"time"
 
 	"hostler/render/fact"
 	"hostler/spec"
@@ -21,9 +17,13 @@ func (s *Snapshot) Script(q Query, retry int) Script {
 		return s.scriptUnknown(q, retry)
 	}
 	n := &s.fleet.Nodes[i]
-	w := scriptWriter{s: s, target: s.targetOf(n), retry: retry, who: n.Address}
+	w := scriptWriter{s: s, target: s.targetOf(n), retry: retry, who: n.Address, tried: s.tried(n.Profile, i)}
 	t := &w.target
 	sc := Script{Node: n.Name, MAC: t.mac}
+	if !q.MAC.IsZero() { // the one of its interfaces that asks
+		t.mac = q.MAC
+	}
+	w.resume(q)
 	if t.mac.IsZero() {
 		w.query = "name=" + plain(string(n.Name))
 	}
@@ -41,12 +41,16 @@ func (s *Snapshot) Script(q Query, retry int) Script {
 	case t.settings.Script != "":
 		sc.Text, sc.Reason = w.template(n)
 	default:
-		sc.Text, sc.Reason = w.image()
+		w.image(&sc)
 	}
-	if sc.Reason != "" {
+	return w.finish(sc)
+}
+
+// finish tells a machine that boots nothing why.
+func (w *scriptWriter) finish(sc Script) Script {
+	if sc.Boots = sc.Reason == ""; !sc.Boots {
 		sc.Text = w.wait(sc.Reason)
 	}
-	sc.Boots = sc.Reason == ""
 	return sc
 }
 
@@ -67,18 +71,31 @@ func (s *Snapshot) find(q Query) (int32, bool) {
 	return 0, false
 }
 
+// Wait is the script for a machine that cannot be told more than why: there is no snapshot yet, or its question cannot be read.
+func Wait(q Query, retry int, reason string) Script {
+	w := scriptWriter{target: target{mac: q.MAC}, retry: max(retry, 0), who: "this machine"}
+	if q.MAC.IsZero() {
+		w.query = ownMAC
+	}
+	return Script{MAC: q.MAC, Reason: reason, Text: w.wait(reason)}
+}
+
+// ownMAC has iPXE say which machine it is: netX is the interface that it used last; net0 need not be the one that has a link.
+const ownMAC = "mac=${netX/mac}"
+
 // scriptUnknown is for machines that nobody declared: what their subnet gives to strangers, or a polite wait.
 func (s *Snapshot) scriptUnknown(q Query, retry int) Script {
 	sc := Script{MAC: q.MAC}
 	w := scriptWriter{s: s, target: target{mac: q.MAC}, retry: retry, who: "unknown machine"}
 	if q.MAC.IsZero() { // a wrong name or nid: ask again by what the machine cannot have wrong
-		w.query = "mac=${netX/mac}"
+		w.query = ownMAC
 	} else {
 		w.who += " " + q.MAC.String()
 	}
 	sc.Reason = "nobody declared it"
 	if sn := s.subnetAt(q.Addr); sn != nil && !q.MAC.IsZero() {
-		w.target = s.targetUnknown(sn, q.MAC)
+		w.target, w.tried = s.targetUnknown(sn, q.MAC), s.tried(sn.Unknown, -1)
+		w.resume(q)
 		switch t := &w.target; {
 		case t.settings.Boot == spec.BootOff:
 			sc.Reason = "boot = off: it has nothing to boot"
@@ -88,14 +105,11 @@ func (s *Snapshot) scriptUnknown(q Query, retry int) Script {
 		case t.settings.Script != "":
 			sc.Reason = "its script is a template, which needs a declared node"
 		default:
-			sc.Text, sc.Reason = w.image()
+			sc.Reason = ""
+			w.image(&sc)
 		}
 	}
-	if sc.Reason != "" {
-		sc.Text = w.wait(sc.Reason)
-	}
-	sc.Boots = sc.Reason == ""
-	return sc
+	return w.finish(sc)
 }
 
 // scriptWriter puts one script together.
@@ -105,6 +119,15 @@ type scriptWriter struct {
 	retry  int
 	who    string
 	query  string // by which the machine asks again; empty: its MAC
+	tried  string // what the machine boots now, as it is named when it is given up on
+	holds  bool   // it is given up on
+}
+
+// resume starts over when what the machine gave up on has changed.
+func (w *scriptWriter) resume(q Query) {
+	if q.Tried != "" && q.Tried != w.tried {
+		w.retry = 0
+	}
 }
 
 // header is a comment, so it must not hold a line break, nor end in a backslash, which continues a line.
@@ -112,40 +135,63 @@ func (w *scriptWriter) header(what string) string {
 	return "#!ipxe\n# " + plain(w.who) + ": " + plain(what) + "\n"
 }
 
-// image boots the image, or after too many attempts the fallback; reason says why it cannot.
-func (w *scriptWriter) image() (text fact.Text, reason string) {
-	t, m := &w.target, w.target.image
-	if r := t.settings.Retry; r.Attempts > 0 && w.retry >= r.Attempts && r.Fallback != "" {
-		m = w.s.images[r.Fallback]
-	}
+// image boots the image, or after too many attempts the fallback, or gives up for a while.
+func (w *scriptWriter) image(sc *Script) {
+	m := w.choose(sc)
 	if m == nil {
-		return "", "it has no image"
+		return
 	}
-	lines := w.s.bootLines[m]
-	if lines == nil {
-		return "", fmt.Sprintf("image %s has no kernel", m.Name)
-	}
-	fallback := m != t.image
+	t, lines := &w.target, w.s.bootLines[m]
 	t.image = m // from here on, also for what the arguments say of its files
 	var b strings.Builder
 	b.Grow(len(lines.head) + len(lines.kernel) + len(lines.initrds) + 512) // as much as most arguments and the end take
-	b.WriteString("#!ipxe\n# ")
-	b.WriteString(plain(w.who))
-	b.WriteString(lines.head)
-	if fallback {
-		fmt.Fprintf(&b, ", after %d attempts", w.retry)
+	b.WriteString("#!ipxe\n")
+	if !w.bss() {
+		b.WriteString("# " + plain(w.who) + lines.head)
+		if sc.Note != "" {
+			b.WriteString(": " + plain(sc.Note))
+		}
+		b.WriteByte('\n')
 	}
 	b.WriteString(lines.kernel)
-	w.s.writeCmdline(&b, t)
+	w.s.writeArgs(&b, t)
+	if !w.bss() {
+		writeBoot(&b)
+	}
+	writeTail(&b, t)
 	b.WriteString(lines.initrds)
-	w.again(&b)
-	return fact.Text(b.String()), ""
+	w.again(&b, w.bss())
+	sc.Text = fact.Text(b.String())
 }
+
+// choose gives the image to boot, or nil and the reason.
+func (w *scriptWriter) choose(sc *Script) *spec.Image {
+	r, m := w.target.settings.Retry, w.target.image
+	p, _ := attempt(r, w.retry)
+	if p == tryFallback {
+		m = w.s.images[r.Fallback]
+		sc.Note = fmt.Sprintf("the fallback, after %d attempts", r.Attempts)
+	}
+	switch {
+	case m == nil:
+		sc.Reason = "it has no image"
+	case w.s.bootLines[m] == nil:
+		sc.Reason = fmt.Sprintf("image %s has no kernel", m.Name)
+	case p == tryNothing:
+		w.holds, sc.Reason = true, givenUp(r, m.Name)
+	default:
+		return m
+	}
+	return nil
+}
+
+// bss reports whether the script has the lines of a Boot Script Service and no others.
+func (w *scriptWriter) bss() bool { return w.target.settings.ScriptForm == spec.ScriptBSS }
 
 // bootLines is what all scripts that boot an image have in common: a rack asks for them at once.
 type bootLines struct {
 	head    string // after the machine's name
-	kernel  string // up to the kernel's arguments
+	kernel  string // up to the author's arguments
 	initrds string // behind them
 }
 
@@ -155,14 +201,14 @@ func (s *Snapshot) newBootLines(m *spec.Image) *bootLines {
 	if kernel == nil {
 		return nil
 	}
-	l := &bootLines{head: ": " + plain("image "+m.Name+" "+m.Version), kernel: "\nkernel --name kernel " + string(fileURL(*kernel)) + " ", initrds: " || goto retry\n"}
+	l := &bootLines{head: ": " + plain("image "+m.Name+" "+m.Version), kernel: "kernel --name kernel " + string(fileURL(*kernel)), initrds: " || goto boot_retry\n"}
 	for i, f := range initrds {
 		// A UEFI kernel fetches the initrds that its command line names from iPXE, under the names that iPXE gave
 		// them; a BIOS kernel is given them all, in order, and does not care.
-		l.kernel += "initrd=" + initrdName(i) + " "
-		l.initrds += "initrd --name " + initrdName(i) + " " + string(fileURL(f)) + " || goto retry\n"
+		l.kernel += " initrd=" + initrdName(i)
+		l.initrds += "initrd --name " + initrdName(i) + " " + string(fileURL(f)) + " || goto boot_retry\n"
 	}
-	l.initrds += "boot || goto retry\n"
+	l.initrds += "boot || goto boot_retry\n"
 	return l
 }
 
@@ -187,11 +233,16 @@ func (s *Snapshot) bootFiles(m *spec.Image) (kernel *File, initrds []File) {
 }
 
 // again asks for the script once more. The label is also where every failed step goes; imgfree drops what
-// a broken attempt left in memory, and --replace keeps a thousand retries from nesting a thousand scripts.
-func (w *scriptWriter) again(b *strings.Builder) {
-	b.WriteString(":retry\nimgfree\nsleep ")
+// a broken attempt left in memory, and --replace keeps a thousand retries from nesting a thousand scripts. A Boot Script Service
+// has neither, and ends when it cannot be reached.
+func (w *scriptWriter) again(b *strings.Builder, bss bool) {
+	free, chain, end := "imgfree\n", "chain --replace ", " || goto boot_retry\n"
+	if bss {
+		free, chain, end = "", "chain ", "\n"
+	}
+	b.WriteString(":boot_retry\n" + free + "sleep ")
 	b.WriteString(strconv.Itoa(delay(w.target.settings.Retry, w.target.mac, w.retry)))
-	b.WriteString("\nchain --replace ")
+	b.WriteString("\n" + chain)
 	b.WriteString(string(fact.NewLate(fact.LateBase, "")))
 	b.WriteString("/boot/v1/bootscript?")
 	if w.query != "" {
@@ -202,7 +253,10 @@ func (w *scriptWriter) again(b *strings.Builder) {
 	}
 	b.WriteString("&retry=")
 	b.WriteString(strconv.Itoa(w.retry + 1))
-	b.WriteString(" || goto retry\n")
+	if w.holds {
+		b.WriteString("&tried=" + w.tried)
+	}
+	b.WriteString(end)
 }
 
 // wait says who the machine is and why it does not boot, and asks again: a machine is never left without a next step.
@@ -212,7 +266,8 @@ func (w *scriptWriter) wait(reason string) fact.Text {
 	if !w.target.mac.IsZero() {
 		b.WriteString("echo hostler: boot interface " + w.target.mac.String() + "\n")
 	}
-	w.again(&b)
+	fmt.Fprintf(&b, "echo hostler: asking again in %d s\n", delay(w.target.settings.Retry, w.target.mac, w.retry))
+	w.again(&b, false)
 	return fact.Text(b.String())
 }
 
@@ -234,22 +289,6 @@ func (w *scriptWriter) template(n *spec.Node) (text fact.Text, reason string) {
 		}
 	}
 	return "", fmt.Sprintf("template %s was not rendered for it", w.target.settings.Script)
-}
-
-// delay is how many seconds a machine waits before it asks again: the delay doubled for each retry, up to the maximum, less
-// up to a quarter. The quarter depends on machine and retry only, so that a rack does not ask in step and the same
-// question has the same answer.
-func delay(r spec.Retry, mac fact.MAC, retry int) int {
-	d, most := cmp.Or(r.Delay, 5*time.Second), cmp.Or(r.MaxDelay, time.Minute)
-	for i := 0; i < retry && d < most; i++ {
-		d *= 2
-	}
-	h := fnv.New64a()
-	h.Write(mac[:])
-	h.Write(binary.BigEndian.AppendUint64(nil, uint64(retry)))
-	d = min(d, most)
-	d -= time.Duration(h.Sum64()%1000) * d / 4000
-	return int(max(d.Round(time.Second)/time.Second, 1))
 }
 
 // plain makes text harmless in a line of a script that machines run: printable ASCII without what iPXE would interpret.

@@ -215,10 +215,13 @@ func (x *table) ask(w words) {
 }
 
 func (x *table) script(w words) {
-	q := render.Query{Name: w["name"], NID: w["nid"], MAC: x.mac(w["mac"]), Addr: x.addr(w["addr"])}
+	q := render.Query{Name: w["name"], NID: w["nid"], MAC: x.mac(w["mac"]), Addr: x.addr(w["addr"]), Tried: w["tried"]}
 	retry, _ := strconv.Atoi(w["retry"])
 	s := x.snapshot.Script(q, retry)
 	x.say("node %q, %s, boots %t, reason %q", s.Node, s.MAC, s.Boots, s.Reason)
+	if s.Note != "" {
+		x.say("note %q", s.Note)
+	}
 	x.say("%s", short(s.Text.String()))
 }
 

@@ -75,6 +75,7 @@ type Settings struct {
 	Boot            BootMode
 	Loader          string // name of a loader, overriding the choice by architecture
 	Script          string // template of kind ipxe that replaces the generated boot script
+	ScriptForm      string // of the generated boot script: "hostler" or ScriptBSS
 	Config          string // template offered to the node by self_url
 	Domain          string
 	DNS             []netip.Addr
@@ -136,13 +137,18 @@ type Lease struct {
 	Min     time.Duration
 }
 
-// Retry is how a boot script behaves when a step fails. Zero means inherited; Parse fills in 5s, 60s and 0.
+// Retry is how a boot script behaves when a step fails. Zero means inherited; Parse fills in 5s, 60s, 25, -1 and 15m.
 type Retry struct {
 	Delay    time.Duration // before the first retry; doubles with jitter up to MaxDelay
 	MaxDelay time.Duration
-	Attempts int    // 0: for ever
-	Fallback string // image after that many attempts
+	Jitter   int           // by how many percent a delay may be shorter; -1: by none
+	Attempts int           // -1: for ever
+	Fallback string        // image after that many attempts, for as many more
+	Hold     time.Duration // after all attempts, before the first again
 }
+
+// ScriptBSS is the form of a boot script that has what HPE's and OpenCHAMI's Boot Script Service write, and nothing else.
+const ScriptBSS = "bss"
 
 // Loader is a program that firmware loads by DHCP.
 type Loader struct {

@@ -123,6 +123,9 @@ func (s *Settings) defaults() {
 	s.Lease.Default = cmp.Or(s.Lease.Default, min(time.Hour, s.Lease.Max))
 	s.Retry.Delay = cmp.Or(s.Retry.Delay, 5*time.Second)
 	s.Retry.MaxDelay = cmp.Or(s.Retry.MaxDelay, max(time.Minute, s.Retry.Delay))
+	s.Retry.Jitter = cmp.Or(s.Retry.Jitter, 25)
+	s.Retry.Attempts = cmp.Or(s.Retry.Attempts, -1)
+	s.Retry.Hold = cmp.Or(s.Retry.Hold, 15*time.Minute)
 }
 
 // Effective folds the node's own settings over its profile's: what holds for the node, kernel arguments in print order.
@@ -138,6 +141,7 @@ func (f *Fleet) Effective(n *Node) Settings {
 	out.Boot = cmp.Or(own.Boot, base.Boot)
 	out.Loader = cmp.Or(own.Loader, base.Loader)
 	out.Script = cmp.Or(own.Script, base.Script)
+	out.ScriptForm = cmp.Or(own.ScriptForm, base.ScriptForm)
 	out.Config = cmp.Or(own.Config, base.Config)
 	out.Domain = cmp.Or(own.Domain, base.Domain)
 	out.DNS, out.NTP = either(own.DNS, base.DNS), either(own.NTP, base.NTP)
@@ -169,7 +173,8 @@ func (l Lease) over(base Lease) Lease {
 }
 
 func (r Retry) over(base Retry) Retry {
-	return Retry{cmp.Or(r.Delay, base.Delay), cmp.Or(r.MaxDelay, base.MaxDelay), cmp.Or(r.Attempts, base.Attempts), cmp.Or(r.Fallback, base.Fallback)}
+	return Retry{cmp.Or(r.Delay, base.Delay), cmp.Or(r.MaxDelay, base.MaxDelay), cmp.Or(r.Jitter, base.Jitter),
+		cmp.Or(r.Attempts, base.Attempts), cmp.Or(r.Fallback, base.Fallback), cmp.Or(r.Hold, base.Hold)}
 }
 
 // merge lays own elements over inherited ones by key, without those that are marks rather than values, and puts them in order. It may give

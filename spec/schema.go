@@ -205,6 +205,7 @@ func settings(b *Block) *Block {
 		Attr{Name: "boot", Type: "string", Default: `"netboot"`, Class: "next-boot", Doc: "netboot, disk (hand over to the next boot device) or off (no boot file)."},
 		Attr{Name: "loader", Type: "loader", Default: "by architecture", Class: "next-boot", Doc: "The loader, whatever the architecture."},
 		Attr{Name: "script", Type: "template", Class: "next-boot", Doc: "A template of kind ipxe that replaces the generated boot script."},
+		Attr{Name: "script_form", Type: "string", Default: `"hostler"`, Class: "next-boot", Doc: "Of the generated boot script: hostler; or bss for the lines that a Boot Script Service writes and nothing else, where tools compare them. It has no token, and so no configuration that asks for one."},
 		Attr{Name: "config", Type: "template", Class: "next-boot", Doc: "The template that is the node's configuration."},
 		Attr{Name: "domain", Type: "string", Class: "next-renew", Doc: "DNS domain.", Read: true},
 		Attr{Name: "dns", Type: "list(ip)", Class: "next-renew", Doc: "Name servers.", Read: true},
@@ -217,10 +218,12 @@ func settings(b *Block) *Block {
 	)
 	b.Blocks = append(b.Blocks, leaseBlock(),
 		&Block{Type: "retry", Once: true, Doc: "What a boot script does when a step does not succeed.", Attrs: []Attr{
-			{Name: "delay", Type: "duration", Default: `"5s"`, Class: "next-boot", Doc: "Before the first retry; doubles, with jitter."},
+			{Name: "delay", Type: "duration", Default: `"5s"`, Class: "next-boot", Doc: "Before the first retry; doubles each time."},
 			{Name: "max_delay", Type: "duration", Default: `"60s"`, Class: "next-boot", Doc: "The longest delay."},
-			{Name: "attempts", Type: "number", Default: "0", Class: "next-boot", Doc: "Retries before the fallback; 0 is for ever."},
-			{Name: "fallback", Type: "image", Class: "next-boot", Doc: "Image to boot after that many attempts."},
+			{Name: "jitter", Type: "number", Default: "25", Class: "next-boot", Doc: "By how many percent a delay may be shorter, so that a rack does not ask in step; depends on machine and retry only."},
+			{Name: "attempts", Type: "number", Default: "0", Class: "next-boot", Doc: "Attempts to boot the image; 0 is for ever."},
+			{Name: "fallback", Type: "image", Class: "next-boot", Doc: "Image to boot after that many attempts, for as many more."},
+			{Name: "hold", Type: "duration", Default: `"15m"`, Class: "next-boot", Doc: "After all attempts, the machine says on its console who it is and why it waits, so long, before it starts over; or until what it boots changes."},
 		}},
 		&Block{Type: "option", Labels: []string{"NAME"}, Doc: "A DHCP option: a known name, or an own one with code and type.", Attrs: []Attr{
 			{Name: "value", Type: "any", Required: true, Class: "next-renew", Doc: "Its value; null removes what weaker layers set."},

@@ -91,6 +91,9 @@ func (s *scope) scalars(b *body, l *layer) {
 	if v, ok := s.ref(b, "script", "template"); ok && s.isScript(b, v) {
 		s.set(l, b, "script", "script", "template."+v, func(t *Settings) { t.Script = v })
 	}
+	if v, ok := s.choice(b, "script_form", "hostler", ScriptBSS); ok {
+		s.set(l, b, "script_form", "script_form", v, func(t *Settings) { t.ScriptForm = v })
+	}
 	if v, ok := s.ref(b, "config", "template"); ok {
 		s.set(l, b, "config", "config", "template."+v, func(t *Settings) { t.Config = v })
 	}
@@ -165,22 +168,38 @@ func (s *scope) times(b *body, l *layer) {
 	if n := b.only("lease"); n != nil {
 		s.leaseTimes(n, l)
 	}
-	n := b.only("retry")
-	if n == nil {
-		return
+	if n := b.only("retry"); n != nil {
+		s.retry(n, l)
 	}
+}
+
+func (s *scope) retry(n *body, l *layer) {
 	if v, ok := s.duration(n, "delay"); ok {
 		s.set(l, n, "retry.delay", "delay", durationText(v), func(t *Settings) { t.Retry.Delay = v })
 	}
 	if v, ok := s.duration(n, "max_delay"); ok {
 		s.set(l, n, "retry.max_delay", "max_delay", durationText(v), func(t *Settings) { t.Retry.MaxDelay = v })
 	}
+	if v, ok := s.number(n, "jitter", 0, 100); ok {
+		s.set(l, n, "retry.jitter", "jitter", fmt.Sprint(v), func(t *Settings) { t.Retry.Jitter = orNone(v) })
+	}
+	if v, ok := s.duration(n, "hold"); ok {
+		s.set(l, n, "retry.hold", "hold", durationText(v), func(t *Settings) { t.Retry.Hold = v })
+	}
 	if v, ok := s.number(n, "attempts", 0, 1_000_000); ok {
-		s.set(l, n, "retry.attempts", "attempts", fmt.Sprint(v), func(t *Settings) { t.Retry.Attempts = int(v) })
+		s.set(l, n, "retry.attempts", "attempts", fmt.Sprint(v), func(t *Settings) { t.Retry.Attempts = orNone(v) })
 	}
 	if v, ok := s.ref(n, "fallback", "image"); ok {
 		s.set(l, n, "retry.fallback", "fallback", "image."+v, func(t *Settings) { t.Retry.Fallback = v })
 	}
+}
+
+// orNone keeps a 0 that was written apart from one that was not.
+func orNone(v int64) int {
+	if v == 0 {
+		return -1
+	}
+	return int(v)
 }
 
 func (s *scope) leaseTimes(n *body, l *layer) {

@@ -55,7 +55,7 @@ func (s *scope) tooEarly(name, text string, at spot) {
 		fmt.Sprintf("The value of %s holds %s, which is only known when a machine asks. Such values can be used in kernel_args, vars and templates.", name, fact.Text(text)))
 }
 
-// lateProblem says why a text's late values were not made by url, self_url or bootserver.
+// lateProblem says why a text's late values were not made by url, self_url, bootserver or bootif.
 func lateProblem(t fact.Text) string {
 	for _, p := range t.Parts() {
 		switch {
@@ -65,7 +65,7 @@ func lateProblem(t fact.Text) string {
 			if nameProblem(p.Value) != "" {
 				return "it holds a NUL character"
 			}
-		case p.Kind == fact.LateServer && p.Value == "":
+		case (p.Kind == fact.LateServer || p.Kind == fact.LateBootIF) && p.Value == "":
 		case p.Kind != "":
 			return "it holds a NUL character"
 		}

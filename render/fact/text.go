@@ -19,6 +19,7 @@ const (
 	LateURL     Late = "url"     // URL of a file of the node's image; the role
 	LateConfig  Late = "config"  // URL of the node's own rendered template, bound to the boot; the template's name
 	LateBoot    Late = "boot"    // BOOTID.TOKEN of the running boot; no argument
+	LateBootIF  Late = "bootif"  // the interface that the machine boots from, as BOOTIF=01-MAC names it; no argument
 	LateRetries Late = "retries" // how often this boot asked for its script again; no argument
 )
 

@@ -53,9 +53,17 @@ func TestNoRevisionYet(t *testing.T) {
 		c.Current = func() (*render.Snapshot, fact.Revision) { return nil, "" }
 		c.Older = func() []*render.Snapshot { return nil }
 	})
-	want := "#!ipxe\necho hostler: the server has no configuration yet\n:hostler\necho hostler: asking again in 30 seconds\n" +
-		"sleep 30\nchain --replace http://127.0.0.1:8080/apis/bss/boot.ipxe ||\ngoto hostler\n"
-	for _, path := range []string{"/boot.ipxe", "/boot/v1/bootscript?mac=52:54:00:00:00:01"} {
+	want := `#!ipxe
+# this machine: the server has no configuration yet
+echo hostler: this machine: the server has no configuration yet
+echo hostler: boot interface 52:54:00:00:00:01
+echo hostler: asking again in 38 s
+:boot_retry
+imgfree
+sleep 38
+chain --replace http://127.0.0.1:8080/apis/bss/boot/v1/bootscript?mac=52:54:00:00:00:01&retry=4 || goto boot_retry
+`
+	for _, path := range []string{"/boot.ipxe?retry=3", "/boot/v1/bootscript?mac=52:54:00:00:00:01&retry=3"} {
 		if status, body := srv.get(t, path); status != 200 || body != want {
 			t.Errorf("%s: %d %s", path, status, body)
 		}

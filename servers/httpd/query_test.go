@@ -29,6 +29,8 @@ func TestParseQuery(t *testing.T) {
 		{raw: "nid=4&retry=-1", q: render.Query{NID: "4"}},
 		{raw: "nid=4&retry=99999999999999999999", q: render.Query{NID: "4"}},
 		{raw: "nid=4&retry=99999999", q: render.Query{NID: "4"}, retry: maxRetry},
+		{raw: "nid=4&retry=7&tried=0badcafe", q: render.Query{NID: "4", Tried: "0badcafe"}, retry: 7},
+		{raw: "nid=4&tried=a/b", problem: "the name or nid in the boot script request has characters that no name has"},
 		{raw: "mac=a4:bf:01:3e:c0", problem: "the mac in the boot script request is not a MAC address"},
 		{raw: "mac=%", problem: "the query of the boot script request cannot be read"},
 		{raw: "name=a;b", problem: "the query of the boot script request cannot be read"},
@@ -62,7 +64,7 @@ func FuzzParseQuery(f *testing.F) {
 		if problem != "" && q != (render.Query{}) {
 			t.Errorf("%q is a problem and asks for %+v", raw, q)
 		}
-		if strings.ContainsAny(q.Name+q.NID, "${}|&; \n\r\\\"'") {
+		if strings.ContainsAny(q.Name+q.NID+q.Tried, "${}|&; \n\r\\\"'") {
 			t.Errorf("%q asks for %+v", raw, q)
 		}
 	})

@@ -1,6 +1,7 @@
 package httpd
 
 import (
+	"cmp"
 	"net/http"
 
 	"hostler/render"
@@ -12,15 +13,14 @@ import (
 func (x *exchange) bootscript() {
 	x.event.Stage, x.event.File = fact.StageScript, "bootscript"
 	q, retry, problem := parseQuery(x.r.URL.RawQuery)
-	if problem == "" && q == (render.Query{}) {
+	if problem == "" && q.MAC.IsZero() && q.Name == "" && q.NID == "" {
 		q.MAC = x.event.MAC
 		if !x.known {
 			problem = "the boot script request names no machine: mac, name or nid is needed"
 		}
 	}
 	if problem != "" {
-		x.event.Result, x.event.Detail = fact.Refused, problem
-		x.text(waitScript(problem, x.values.Base))
+		x.wait(q, retry, problem)
 		return
 	}
 	x.script(q, retry)
@@ -56,13 +56,12 @@ func (x *exchange) script(q render.Query, retry int) {
 	v := x.values
 	snap, rev := x.Current()
 	if snap == nil {
-		x.event.Result, x.event.Detail = fact.Refused, "no revision is in force yet"
-		x.text(waitScript("the server has no configuration yet", v.Base))
+		x.wait(q, retry, "the server has no configuration yet")
 		return
 	}
 	q.Addr = x.peer
 	sc := snap.Script(q, retry)
-	x.event.Revision, x.event.Detail = rev, sc.Reason
+	x.event.Revision, x.event.Detail = rev, cmp.Or(sc.Reason, sc.Note)
 	v.Retries = retry
 	x.identify(sc, rev, &v)
 	b := x.buffers.Get().(*[]byte)
@@ -104,8 +103,8 @@ func join(a, b string) string {
 	return a + "; " + b
 }
 
-// waitScript tells a machine's console what is wrong and lets it come back.
-func waitScript(problem, base string) string {
-	return "#!ipxe\necho hostler: " + problem + "\n:hostler\necho hostler: asking again in 30 seconds\nsleep 30\n" +
-		"chain --replace " + base + "/boot.ipxe ||\ngoto hostler\n"
+// wait tells a machine's console what is wrong, and lets it come back.
+func (x *exchange) wait(q render.Query, retry int, problem string) {
+	x.event.Result, x.event.Detail = fact.Refused, problem
+	x.text(late.Fill(render.Wait(q, retry, problem).Text, x.values))
 }

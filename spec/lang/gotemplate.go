@@ -72,6 +72,7 @@ func goFunctions(m *meter) template.FuncMap {
 		"url":        func(role string) (string, error) { return lateName(fact.LateURL, "role", role) },
 		"self_url":   func(name string) (string, error) { return lateName(fact.LateConfig, "template", name) },
 		"bootserver": func() string { return string(fact.NewLate(fact.LateServer, "")) },
+		"bootif":     func() string { return string(fact.NewLate(fact.LateBootIF, "")) },
 		"has":        func(m map[string]any, key string) bool { _, ok := m[key]; return ok },
 		"default": func(fallback, v any) any {
 			if v == nil || v == "" {

@@ -24,6 +24,9 @@ func lateFunctions() map[string]function.Function {
 		"bootserver": stringFunc(func([]string) (string, error) {
 			return string(fact.NewLate(fact.LateServer, "")), nil
 		}),
+		"bootif": stringFunc(func([]string) (string, error) {
+			return string(fact.NewLate(fact.LateBootIF, "")), nil
+		}),
 	}
 }
 

@@ -46,6 +46,7 @@ type candidate struct {
 // cycle goes through the stages once. force tries a refused revision again.
 func (r *Reconciler) cycle(ctx context.Context, force bool) error {
 	began := r.c.Now()
+	r.reloadKeys()
 	var head fact.Revision
 	err := stale(ctx, func() (err error) {
 		if head, err = r.observe(ctx); err != nil {

@@ -135,13 +135,15 @@ func (p *parser) checkLate(t fact.Text, image string, at spot, what string) {
 			if p.units["template"][part.Value] == nil {
 				p.rep.err("unknown-template", at, "Unknown template", fmt.Sprintf("%s uses self_url(%q), but there is no template.%s.%s", what, part.Value, part.Value, didYouMean(part.Value, sortedKeys(p.units["template"]))))
 			}
-		case fact.LateURL:
-			p.checkRole(part.Value, image, at, what)
+		case fact.LateURL, fact.LateS3URI, fact.LateETag:
+			p.checkRole(part, image, at, what)
 		}
 	}
 }
 
-func (p *parser) checkRole(role, image string, at spot, what string) {
+// checkRole makes sure that the image has the file, and for s3uri and etag, that the file is in S3.
+func (p *parser) checkRole(part fact.Part, image string, at spot, what string) {
+	role := part.Value
 	if image == "" {
 		return // a machine that boots nothing asks for no URL
 	}
@@ -152,9 +154,12 @@ func (p *parser) checkRole(role, image string, at spot, what string) {
 	var roles []string
 	for _, f := range p.fleet.Images[i].Files {
 		if f.Role == role {
+			if st := p.fleet.Store(f.File.Store); part.Kind != fact.LateURL && (st == nil || st.S3 == nil) {
+				p.rep.err("not-in-s3", at, "File is not in S3", fmt.Sprintf("%s uses %s(%q), but that file of image.%s is not in a store of kind s3.", what, part.Kind, role, image))
+			}
 			return
 		}
 		roles = append(roles, f.Role)
 	}
-	p.rep.err("unknown-file-role", at, "Unknown file role", fmt.Sprintf("%s uses url(%q), but image.%s has no file of that role.%s", what, role, image, didYouMean(role, roles)))
+	p.rep.err("unknown-file-role", at, "Unknown file role", fmt.Sprintf("%s uses %s(%q), but image.%s has no file of that role.%s", what, part.Kind, role, image, didYouMean(role, roles)))
 }

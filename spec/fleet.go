@@ -2,6 +2,7 @@ package spec
 
 import (
 	"net/netip"
+	"strings"
 	"time"
 
 	"hostler/render/fact"
@@ -218,8 +219,42 @@ type Store struct {
 	Name    string
 	Path    string // local: a directory of the server; files are looked up below it, never outside
 	URL     string // http: files are URL + Key, byte for byte
+	S3      *S3    // s3: files are objects of a bucket
 	Deliver Deliver
 	Place   Place
+}
+
+// S3 is a bucket. What opens it is not for a spec to say.
+type S3 struct {
+	Endpoint  string // http://HOST[:PORT] or https://
+	Region    string
+	Bucket    string
+	Prefix    string // before each key, as it stands
+	PathStyle bool
+	TTL       time.Duration // of presigned URLs
+}
+
+// Object is the object of a key in the store's bucket.
+func (s *S3) Object(key string) fact.Object {
+	return fact.Object{Endpoint: s.Endpoint, Region: s.Region, Bucket: s.Bucket, Key: strings.TrimLeft(s.Prefix+key, "/"), PathStyle: s.PathStyle, TTL: s.TTL}
+}
+
+// Store finds a store by its name; nil when there is none.
+func (f *Fleet) Store(name string) *Store {
+	for i := range f.Stores {
+		if f.Stores[i].Name == name {
+			return &f.Stores[i]
+		}
+	}
+	return nil
+}
+
+// SamePlace reports whether two stores have the same files, however they are delivered.
+func (s *Store) SamePlace(t *Store) bool {
+	if (s.S3 == nil) != (t.S3 == nil) || s.Path != t.Path || s.URL != t.URL {
+		return false
+	}
+	return s.S3 == nil || s.S3.Endpoint == t.S3.Endpoint && s.S3.Bucket == t.S3.Bucket && s.S3.Prefix == t.S3.Prefix
 }
 
 // Deliver is how a machine gets a file of a store.
@@ -227,9 +262,10 @@ type Deliver string
 
 // The ways of delivery in this version.
 const (
-	DeliverProxy  Deliver = "proxy"  // served by hostler itself from the store: always so for local
-	DeliverMirror Deliver = "mirror" // fetched when the revision is prepared, verified, kept by digest and served by hostler
-	DeliverDirect Deliver = "direct" // the machine is given the store's own URL
+	DeliverProxy   Deliver = "proxy"   // served by hostler itself from the store: always so for local
+	DeliverMirror  Deliver = "mirror"  // fetched when the revision is prepared, verified, kept by digest and served by hostler
+	DeliverDirect  Deliver = "direct"  // the machine is given the store's own URL
+	DeliverPresign Deliver = "presign" // the machine is given the object's URL, signed when it asks
 )
 
 // Image is what a machine boots.

@@ -17,6 +17,9 @@ const (
 	LateSecure  Late = "secure"  // the same over TLS where the server offers that to machines, else the base; no argument
 	LateGRUB    Late = "grub"    // the boot HTTP server as a device of GRUB's with the path prefix: (http,HOST:PORT)/PREFIX; no argument
 	LateURL     Late = "url"     // URL of a file of the node's image; the role
+	LatePresign Late = "presign" // URL of an object in S3, signed for whoever asks; the object as its String writes it
+	LateS3URI   Late = "s3uri"   // s3://BUCKET/KEY of a file of the node's image; the role. Known when the text is rendered
+	LateETag    Late = "etag"    // what S3 calls the version of such a file; the role. Known when the text is rendered
 	LateConfig  Late = "config"  // URL of the node's own rendered template, bound to the boot; the template's name
 	LateBoot    Late = "boot"    // BOOTID.TOKEN of the running boot; no argument
 	LateBootIF  Late = "bootif"  // the interface that the machine boots from, as BOOTIF=01-MAC names it; no argument

@@ -18,6 +18,12 @@ func lateFunctions() map[string]function.Function {
 		"url": stringFunc(func(a []string) (string, error) {
 			return lateName(fact.LateURL, "role", a[0])
 		}, "role"),
+		"s3uri": stringFunc(func(a []string) (string, error) {
+			return lateName(fact.LateS3URI, "role", a[0])
+		}, "role"),
+		"etag": stringFunc(func(a []string) (string, error) {
+			return lateName(fact.LateETag, "role", a[0])
+		}, "role"),
 		"self_url": stringFunc(func(a []string) (string, error) {
 			return lateName(fact.LateConfig, "template", a[0])
 		}, "template"),
@@ -44,7 +50,7 @@ func lateName(kind fact.Late, what, name string) (string, error) {
 }
 
 // errLate is the mistake of looking into a value that does not exist yet.
-var errLate = errors.New("this holds a late value (from url, self_url or bootserver), which is only known when a machine asks: " +
+var errLate = errors.New("this holds a late value (from url, s3uri, etag, self_url or bootserver), which is only known when a machine asks: " +
 	"it can be put into a string or handed to a template, but not be taken apart, changed or counted")
 
 // HasLate reports whether a late value is anywhere inside v, keys included. A spec checks with it what must be known early:

@@ -175,6 +175,7 @@ func (t *Timeline) restoreEntry(s *segments, p place, e *entry) {
 	case m.last == nil || e.Boot > m.last.ID:
 		r := &running{extent: &extent{id: e.Boot, segments: s}}
 		r.ID, r.MAC, r.Node = e.Boot, m.mac, node
+		r.follows(m.last, e.Time)
 		t.replace(m, r)
 	case e.Boot < m.last.ID:
 		m.pastExtent(e.Boot, s).add(p)

@@ -51,6 +51,7 @@ type server struct {
 	tftp    *tftp.Server
 	metrics *metrics.Metrics
 	packets *capture.Store
+	proven  provenImages
 	tasks   []task
 	listens []string
 	undo    []func() // in reverse, when it never ran
@@ -149,6 +150,7 @@ func (s *server) openState() (err error) {
 		return fmt.Errorf("opening the state in %s: %w", s.config.StateDir, err)
 	}
 	s.store = measured{s.store, s.metrics}
+	s.proven.store = s.store
 	s.later(func() { s.store.Close() })
 	s.boots, err = timeline.Open(filepath.Join(s.config.StateDir, "timeline"), marks{s.store}, time.Now, s.log)
 	if err != nil {

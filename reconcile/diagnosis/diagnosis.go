@@ -97,7 +97,8 @@ type Diagnosis struct {
 	Cause    string     `json:"cause"`
 	Evidence string     `json:"evidence,omitempty"`
 	Advice   string     `json:"advice"`
-	Meant    bool       `json:"meant,omitempty"` // somebody wants the machine to wait
+	Meant    bool       `json:"meant,omitempty"`  // somebody wants the machine to wait
+	Broken   bool       `json:"broken,omitempty"` // concerns the server or a whole network, not the one machine
 }
 
 // Diagnose gives what the first rule says that holds. There is nothing to say of a machine that is ready, or on its way.
@@ -132,7 +133,7 @@ func (r *Rule) applies(c *Case) bool {
 
 func (r *Rule) say(c *Case, evidence string) Diagnosis {
 	name := string(c.Node.Name)
-	d := Diagnosis{Rule: r.Name, Symptoms: r.Symptoms, Evidence: evidence, Meant: r.Meant}
+	d := Diagnosis{Rule: r.Name, Symptoms: r.Symptoms, Evidence: evidence, Meant: r.Meant, Broken: r.Broken}
 	if c.Boot != nil {
 		d.Stage, d.Since = c.Boot.Stage, c.Boot.Since
 		if name == "" {

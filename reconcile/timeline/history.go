@@ -290,3 +290,14 @@ func (t *Timeline) read(mac fact.MAC, x *extent) (b Boot, ok bool) {
 	b.Events, b.Omitted = events, omitted
 	return b, ok
 }
+
+// Newest gives the newest boot of a machine, without its events.
+func (t *Timeline) Newest(mac fact.MAC) (Boot, bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	m := t.machines[mac]
+	if m == nil || m.last == nil {
+		return Boot{}, false
+	}
+	return m.last.judged(t.now(), true), true
+}

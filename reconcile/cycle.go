@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"runtime"
 	"runtime/debug"
 	"slices"
 	"time"
@@ -304,6 +305,7 @@ func (r *Reconciler) apply(ctx context.Context, cand *candidate) error {
 		r.c.Probe(s.Commit.Revision, took)
 	}
 	r.tidy()
+	runtime.GC() // of the revisions that are not held any more, before the next one needs as much
 	return nil
 }
 

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"path"
+	"runtime"
 	"runtime/debug"
 	"slices"
 	"time"
@@ -82,6 +83,7 @@ func WorkerMain(stdin io.Reader, stdout io.Writer) int {
 		if last {
 			return 0
 		}
+		runtime.GC() // now, when nobody waits: the next evaluation mostly ends before the collector would have to work beside it
 	}
 }
 

@@ -293,7 +293,8 @@ func (p *parser) takeOver(u *unit, n, old *nodeSource) {
 	n.keepTexts = t.texts
 	p.join(n, t.new)
 	if !t.late {
-		n.before = -1
+		own := *n.Node
+		n.before, n.Node = -1, &own
 		p.ownSettings(n, &subject{p: p, n: n})
 	} else if n.Own != nil {
 		p.checkOwn(n)
@@ -386,6 +387,9 @@ func (p *parser) shareNodes() {
 		}
 	}
 	p.fleet.Nodes = p.mem.fleet.Nodes
+	for i, n := range p.nodeList {
+		n.Node = &p.fleet.Nodes[i]
+	}
 }
 
 // Same reports whether two nodes are the same because they share all their parts. Nodes that are equal without sharing may be

@@ -140,7 +140,7 @@ func settingsLeaves(st *spec.Settings, own bool) leaves {
 	add("loader", st.Loader)
 	add("script", st.Script)
 	add("script_form", st.ScriptForm)
-	add("config", st.Config)
+	add("config", st.ConfigText())
 	add("domain", st.Domain)
 	add("dns", list(st.DNS))
 	add("ntp", list(st.NTP))

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"hostler/render/fact"
+	"hostler/spec/kind"
 	"hostler/spec/lang"
 )
 
@@ -165,16 +166,19 @@ func (in *instance) imageFile(n *body, names map[string]*body) (ImageFile, bool)
 func (p *parser) template(in *instance) {
 	b := in.body
 	in.common()
-	t := Template{Name: in.name, Kind: "text", Engine: "gotmpl", ContentType: "text/plain; charset=utf-8", Place: in.spot(b.at).place()}
+	t := Template{Name: in.name, Kind: "text", Engine: "gotmpl", Deliveries: 3, ContentType: "text/plain; charset=utf-8", Place: in.spot(b.at).place()}
 	if k, ok := in.str(b, "kind"); ok {
-		if later := []string{"cloud-init", "ignition", "kickstart", "preseed", "talos", "grub"}; slices.Contains(later, k) {
+		if k == "grub" {
 			p.rep.err("not-in-this-version", in.spot(b.attrs["kind"].at()), "Not in this version", fmt.Sprintf("The language has the kind %q, but this version of hostler does not check it yet. Use \"text\".", k))
-		} else if k, ok := in.choice(b, "kind", "text", "ipxe"); ok {
+		} else if k, ok := in.choice(b, "kind", append([]string{"text", "ipxe"}, kind.Names()...)...); ok {
 			t.Kind = k
 		}
 	}
 	if c, ok := in.str(b, "content_type"); ok {
 		t.ContentType = c
+	}
+	if n, ok := in.number(b, "deliveries", 1, 1000); ok {
+		t.Deliveries = int(n)
 	}
 	source, content := b.attrs["source"], b.attrs["content"]
 	switch {

@@ -111,6 +111,10 @@ func (p *parser) checkSettings(s *Settings, image string, at func(path string) s
 	for _, a := range s.KernelArgs {
 		for _, v := range a.Values {
 			p.checkLate(v, image, placeSpot(a.Place), "kernel argument "+a.Key)
+			if names := v.Secrets(); len(names) > 0 {
+				p.rep.err("secret-on-command-line", placeSpot(a.Place), "Secret on the command line",
+					fmt.Sprintf("The kernel argument %s holds secret(%q). A command line stands in the boot script, which anybody may fetch, and in /proc/cmdline. Put the secret into a template, and the template's address on the command line with self_url(\"NAME\").", a.Key, names[0]))
+			}
 		}
 	}
 	for _, v := range s.Vars {

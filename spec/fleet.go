@@ -77,7 +77,9 @@ type Settings struct {
 	Loader          string // name of a loader, overriding the choice by architecture
 	Script          string // template of kind ipxe that replaces the generated boot script
 	ScriptForm      string // of the generated boot script: "hostler" or ScriptBSS
-	Config          string // template offered to the node by self_url
+	Config          string // template that is the node's configuration; for cloud-init its user-data
+	VendorData      string // template of cloud-init's vendor-data. Config, VendorData and NetworkConfig are set together
+	NetworkConfig   string // template of cloud-init's network-config
 	Domain          string
 	DNS             []netip.Addr
 	NTP             []netip.Addr
@@ -289,12 +291,13 @@ type ImageFile struct {
 // Template is text rendered for a node.
 type Template struct {
 	Name        string
-	Kind        string // "ipxe" or "text"
+	Kind        string // "ipxe", "text", or one of kind.Names
 	Engine      string // "gotmpl" (text/template) or "hcl"
 	Source      string // the template's text
 	File        string // where the text came from, for errors
 	Vars        []Var
 	ContentType string
+	Deliveries  int // how often in one boot a text with secrets is given out
 	Place       Place
 }
 
@@ -366,6 +369,7 @@ type NodeText struct {
 	Template string
 	Digest   fact.Digest
 	Size     int
+	Secrets  []string // names of the secrets in it, sorted
 }
 
 // Label is a name with a value.

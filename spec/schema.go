@@ -138,12 +138,13 @@ func fileAttrs() []Attr {
 func templateBlock() *Block {
 	return &Block{Type: "template", Labels: []string{"NAME"}, readable: true, Doc: "Text rendered for each node: a boot script, or configuration that it fetches.", Attrs: []Attr{
 		text(description, "What it makes."),
-		{Name: "kind", Type: "string", Default: `"text"`, Class: "next-boot", Doc: "ipxe or text."},
+		{Name: "kind", Type: "string", Default: `"text"`, Class: "next-boot", Doc: "What it must be: ipxe, cloud-init, ignition, kickstart, preseed or talos, which are checked for each node; or text, which is not."},
 		{Name: "source", Type: "string", Class: "next-boot", Doc: "A file of the repository; .gotmpl is text/template, .tmpl an HCL template."},
 		{Name: "content", Type: "string", Class: "next-boot", Doc: "The text itself, instead of source, as text/template."},
 		{Name: "vars", Type: "map(any)", Default: "{}", Class: "next-boot", Doc: "Values for the template."},
+		{Name: "deliveries", Type: "number", Default: "3", Class: "next-boot", Doc: "How often in one boot a text with secrets is given out; after that the machine must boot again."},
 		{Name: "content_type", Type: "string", Default: `"text/plain; charset=utf-8"`, Class: "next-boot", Doc: "Media type that it is served with."},
-	}, Later: []string{"once", "engine"}}
+	}, Later: []string{"engine"}}
 }
 
 func subnetBlock() *Block {
@@ -217,7 +218,7 @@ func settings(b *Block) *Block {
 		Attr{Name: "loader", Type: "loader", Default: "by architecture", Class: "next-boot", Doc: "The loader, whatever the architecture."},
 		Attr{Name: "script", Type: "template", Class: "next-boot", Doc: "A template of kind ipxe that replaces the generated boot script."},
 		Attr{Name: "script_form", Type: "string", Default: `"hostler"`, Class: "next-boot", Doc: "Of the generated boot script: hostler; or bss for the lines that a Boot Script Service writes and nothing else, where tools compare them. It has no token, and so no configuration that asks for one."},
-		Attr{Name: "config", Type: "template", Class: "next-boot", Doc: "The template that is the node's configuration."},
+		Attr{Name: "config", Type: "template", Class: "next-boot", Doc: "The template that is the node's configuration, or for cloud-init a map of them: { user-data = ..., vendor-data = ..., network-config = ... }."},
 		Attr{Name: "domain", Type: "string", Class: "next-renew", Doc: "DNS domain.", Read: true},
 		Attr{Name: "dns", Type: "list(ip)", Class: "next-renew", Doc: "Name servers.", Read: true},
 		Attr{Name: "ntp", Type: "list(ip)", Class: "next-renew", Doc: "Time servers.", Read: true},

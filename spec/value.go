@@ -65,6 +65,10 @@ func lateProblem(t fact.Text) string {
 			if nameProblem(p.Value) != "" {
 				return "it holds a NUL character"
 			}
+		case p.Kind == fact.LateSecret:
+			if name, _ := fact.SecretOf(p.Value); !fact.IsSecretName(name) {
+				return "it holds a NUL character"
+			}
 		case (p.Kind == fact.LateServer || p.Kind == fact.LateBootIF) && p.Value == "":
 		case p.Kind != "":
 			return "it holds a NUL character"

@@ -17,7 +17,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"hostler/reconcile/s3"
 	"hostler/reconcile/source"
 	"hostler/render"
 	"hostler/render/fact"
@@ -47,7 +46,6 @@ type observer struct {
 	known   map[string]known
 	fetched map[string]fetched // by URL
 	http    httpDoer
-	s3      *s3.Service // nil: objects are not looked at
 	now     func() time.Time
 }
 
@@ -145,10 +143,7 @@ func (o *observer) one(ctx context.Context, f *spec.Fleet, ref spec.FileRef, tre
 		if s.Name != ref.Store {
 			continue
 		}
-		switch {
-		case s.S3 != nil:
-			return o.inS3(ctx, s, ref)
-		case s.URL != "":
+		if s.URL != "" {
 			return o.inHTTPStore(ctx, s, ref)
 		}
 		return o.inLocalStore(s.Path, ref.Key)

@@ -17,7 +17,6 @@ import (
 	"time"
 
 	"hostler/reconcile/ledger"
-	"hostler/reconcile/s3"
 	"hostler/reconcile/source"
 	"hostler/render"
 	"hostler/render/fact"
@@ -38,8 +37,7 @@ type Config struct {
 	Source     source.Source
 	Ledger     ledger.Store // the history; nil keeps it in memory
 	StateDir   string
-	S3         *s3.Service // opens stores of kind s3; nil: they are not looked at
-	StoreRoots []string    // directories that local stores must lie below; none: anywhere
+	StoreRoots []string // directories that local stores must lie below; none: anywhere
 	// Trust is the SHA-256 of the certificate that the loaders inside this program are told to trust, which they are changed for;
 	// empty, or nil: they trust the authority of iPXE's makers.
 	Trust       func() fact.Digest
@@ -85,7 +83,6 @@ type Reconciler struct {
 
 	// These belong to the goroutine in Run.
 	last    attempt
-	keys    string // what was wrong with the keys of S3, so that it is said once
 	warm    *warmChild
 	reading *reading // of the last revision that was evaluated without a mistake
 }
@@ -119,7 +116,7 @@ func New(c Config) (*Reconciler, error) {
 	}
 	r.archive = newArchive(filepath.Join(c.StateDir, "revisions"), r.blobs)
 	r.observer = newObserver(r.blobs, c.Now)
-	r.observer.roots, r.observer.trust, r.observer.s3 = c.StoreRoots, c.Trust, c.S3
+	r.observer.roots, r.observer.trust = c.StoreRoots, c.Trust
 	r.warm = &warmChild{limits: c.Limits.orDefaults()}
 	if r.c.Evaluate == nil {
 		r.c.Evaluate = r.warm.evaluate

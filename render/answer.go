@@ -77,6 +77,7 @@ func (s *Snapshot) Answer(f *fact.Facts, c *Choice, addr netip.Addr) Answer {
 	}
 	m := s.whom(c, sn)
 	r := reply{params: f.Params, all: s.networkOptions(sn, &m)}
+	r.opts = make([]Option, 0, len(r.all)+8) // with those of booting
 	for _, o := range r.all {
 		if o.always || r.wants(o.Code) {
 			r.opts = append(r.opts, o.Option)

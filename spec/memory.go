@@ -29,7 +29,6 @@ type memory struct {
 	surroundings string
 	templating   string
 	addressing   string
-	checked      checked
 	fleet        *Fleet
 }
 
@@ -54,7 +53,7 @@ func (e *Evaluator) Parse(in Input) (*Fleet, Diagnostics) {
 
 func (p *parser) remember() *memory {
 	m := &memory{tree: p.tree, texts: map[string]string{}, values: map[string]cty.Value{}, roots: map[string]int{}, nodes: p.made,
-		surroundings: p.surroundings, templating: p.templating, addressing: p.addressing(), checked: p.checked, fleet: p.fleet}
+		surroundings: p.surroundings, templating: p.templating, addressing: p.addressing(), fleet: p.fleet}
 	for root, units := range p.units {
 		if root == "node" {
 			continue
@@ -294,8 +293,7 @@ func (p *parser) takeOver(u *unit, n, old *nodeSource) {
 	n.keepTexts = t.texts
 	p.join(n, t.new)
 	if !t.late {
-		own := *n.Node
-		n.before, n.Node = -1, &own
+		n.before = -1
 		p.ownSettings(n, &subject{p: p, n: n})
 	} else if n.Own != nil {
 		p.checkOwn(n)
@@ -366,8 +364,7 @@ func (p *parser) addressing() string {
 // textInputs is what of a profile decides which templates its nodes have, and what they make.
 func (pr *profile) textInputs() string {
 	var b strings.Builder
-	s := &pr.Settings
-	fmt.Fprintf(&b, "%q %q %q %q %q %q\n", pr.Image, s.Script, s.Config, s.VendorData, s.NetworkConfig, s.templates())
+	fmt.Fprintf(&b, "%q %q %q %q\n", pr.Image, pr.Settings.Script, pr.Settings.Config, pr.Settings.templates())
 	writeVars(&b, pr.Settings.Vars)
 	return b.String()
 }
@@ -389,9 +386,6 @@ func (p *parser) shareNodes() {
 		}
 	}
 	p.fleet.Nodes = p.mem.fleet.Nodes
-	for i, n := range p.nodeList {
-		n.Node = &p.fleet.Nodes[i]
-	}
 }
 
 // Same reports whether two nodes are the same because they share all their parts. Nodes that are equal without sharing may be

@@ -39,7 +39,7 @@ func (s *Server) watchBoot(wg *sync.WaitGroup, again bool) {
 	}
 }
 
-func (a *attachment) bootConn() *net.UDPConn {
+func (a *attachment) bootConn() *socket {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.boot
@@ -52,7 +52,7 @@ func (a *attachment) bootProblem() error {
 }
 
 // setBoot keeps the socket of the boot server's port, or why there is none, and says whether that is news.
-func (a *attachment) setBoot(conn *net.UDPConn, err error) (news bool) {
+func (a *attachment) setBoot(conn *socket, err error) (news bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	news = err != nil && (a.bootErr == nil || a.bootErr.Error() != err.Error())

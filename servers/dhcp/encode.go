@@ -25,15 +25,14 @@ const (
 
 // parse reads a request. The library does not know options that stand in the file and sname fields: their parts are joined to those
 // before them, in this order (RFC 3396 section 5).
-func parse(b []byte) (*dhcpv4.DHCPv4, error) {
-	p, err := fromBytes(b)
-	if err != nil {
-		return nil, err
+func parse(p *dhcpv4.DHCPv4, b []byte) error {
+	if err := fromBytes(p, b); err != nil {
+		return err
 	}
 	overload := p.Options[optOverload]
 	delete(p.Options, optOverload)
 	if len(overload) != 1 {
-		return p, nil
+		return nil
 	}
 	for _, field := range []struct {
 		bit  byte
@@ -45,10 +44,10 @@ func parse(b []byte) (*dhcpv4.DHCPv4, error) {
 		}
 		*field.text = ""
 		if err := p.Options.FromBytes(field.b); err != nil {
-			return nil, fmt.Errorf("options in a field (option 52): %w", err)
+			return fmt.Errorf("options in a field (option 52): %w", err)
 		}
 	}
-	return p, nil
+	return nil
 }
 
 // item is one option on its way into a packet.
@@ -64,12 +63,19 @@ type layout struct {
 	used [3]int
 }
 
+// paper is what replies are written on, one after the other.
+type paper struct {
+	items   []item
+	payload []byte
+}
+
 // encode writes a reply in at most size bytes, its options in the order in which the client lists them (RFC 2132 section 9.8). When they do
 // not fit, they go into the file and sname fields as far as these are empty (section 9.3), and what still does not fit is
 // left out: first what the client did not ask for, and then what it asked for last. It gives the codes of those. Options
 // without which the reply would mean something else, or be ignored, stay.
-func encode(resp *dhcpv4.DHCPv4, f *fact.Facts, size int) (b []byte, dropped []uint8) {
-	items := itemsOf(resp.Options, f.Params)
+func (p *paper) encode(resp *dhcpv4.DHCPv4, f *fact.Facts, size int) (b []byte, dropped []uint8) {
+	p.items = itemsOf(p.items[:0], resp.Options, f.Params)
+	items := p.items
 	relay, relayed := resp.Options[optRelay]
 	var l layout
 	if l.room[0] = size - headerLen; relayed {
@@ -80,7 +86,7 @@ func encode(resp *dhcpv4.DHCPv4, f *fact.Facts, size int) (b []byte, dropped []u
 	}
 	dropped = l.place(items)
 	var areas [3][]byte
-	areas[0] = make([]byte, optionsAt, bootpLen+128)
+	areas[0] = append(p.payload[:0], make([]byte, optionsAt)...)
 	putHeader(areas[0], resp)
 	for _, it := range items {
 		if it.area >= 0 {
@@ -100,6 +106,7 @@ func encode(resp *dhcpv4.DHCPv4, f *fact.Facts, size int) (b []byte, dropped []u
 	if len(b) < bootpLen {
 		b = append(b, make([]byte, bootpLen-len(b))...)
 	}
+	p.payload = b
 	return b, dropped
 }
 
@@ -120,8 +127,7 @@ func putHeader(b []byte, p *dhcpv4.DHCPv4) {
 
 // itemsOf lists options in the order in which they are written: the type of the message and the server, what the client asked for, and
 // the others.
-func itemsOf(o dhcpv4.Options, params string) []item {
-	items := make([]item, 0, len(o))
+func itemsOf(items []item, o dhcpv4.Options, params string) []item {
 	listed := [256]bool{optRelay: true, optEnd: true, 0: true} // or written otherwise
 	list := func(code uint8) {
 		if data, ok := o[code]; ok && !listed[code] {

@@ -36,7 +36,7 @@ func TestParseOverload(t *testing.T) {
 		{"not a value", wirePacket{options: opts(opt(53, 1), opt(52, 1, 1), opt(55, 1, 3))}.bytes(), "[1 3]  []"},
 		{"an option that is cut off", overloaded(1, append(bytes.Repeat([]byte{0}, 120), 77, 200, 1, 1, 1, 1, 1), nil), "options in a field (option 52): "},
 	} {
-		p, err := parse(c.b)
+		p, err := parsed(c.b)
 		var got string
 		if err != nil {
 			got = err.Error()
@@ -89,9 +89,9 @@ func TestEncode(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			req, f := decoded(t, wirePacket{options: message(fact.Discover, opt(55, 3, 1, 6, 15, 17, 67), opt(82, bytes.Repeat([]byte{9}, 40)...))})
-			resp := newReply(req)
+			resp := newReply(new(dhcpv4.DHCPv4), req)
 			fill(resp, req, &f, &render.Answer{Message: fact.Offer, YIAddr: addr("10.0.0.9"), ServerID: addr("10.0.0.1"), Options: c.options}, c.file)
-			b, dropped := encode(resp, &f, 548)
+			b, dropped := new(paper).encode(resp, &f, 548)
 			if len(b) > 548 {
 				t.Errorf("%d bytes", len(b))
 			}
@@ -105,7 +105,7 @@ func TestEncode(t *testing.T) {
 			if d := cmp.Diff(c.dropped, dropped); d != "" {
 				t.Error(d)
 			}
-			back, err := parse(b)
+			back, err := parsed(b)
 			if err != nil || back.BootFileName != c.file {
 				t.Fatalf("boot file %q: %v", back.BootFileName, err)
 			}
@@ -123,7 +123,7 @@ func TestEncode(t *testing.T) {
 func TestEncodeLong(t *testing.T) {
 	f := &fact.Facts{Message: fact.Discover}
 	resp := &dhcpv4.DHCPv4{OpCode: dhcpv4.OpcodeBootReply, ClientHWAddr: testMAC[:], Options: dhcpv4.Options{53: {2}, 121: bytes.Repeat([]byte{7}, 600)}}
-	b, dropped := encode(resp, f, 1472)
+	b, dropped := new(paper).encode(resp, f, 1472)
 	if got := areasOf(b)[0]; dropped != nil || !cmp.Equal(got, []int{53, 121, 121, 121}) {
 		t.Errorf("%v, without %v", got, dropped)
 	}
@@ -133,7 +133,13 @@ func TestEncodeLong(t *testing.T) {
 	}
 	f.Message = fact.BOOTP
 	delete(resp.Options, 53)
-	if b, dropped = encode(resp, f, bootpLen); len(b) != bootpLen || areasOf(b)[1] != nil || !cmp.Equal(dropped, []uint8{121}) {
+	if b, dropped = new(paper).encode(resp, f, bootpLen); len(b) != bootpLen || areasOf(b)[1] != nil || !cmp.Equal(dropped, []uint8{121}) {
 		t.Errorf("%v, without %v", areasOf(b), dropped)
 	}
+}
+
+// parsed is a request that has its memory for itself.
+func parsed(b []byte) (*dhcpv4.DHCPv4, error) {
+	p := new(dhcpv4.DHCPv4)
+	return p, parse(p, bytes.Clone(b))
 }

@@ -28,9 +28,11 @@ type exchange struct {
 	check    string // how to look for the offered address on the network; empty: not at all
 	tries    int    // addresses that were found in use before this one
 	req      *dhcpv4.DHCPv4
+	d        *datagram   // that the request came in, and whose memory it is; nil under coredhcp's own server
 	handled  bool        // by our place in the chain
 	silent   bool        // no reply, and no refusal: the request was another server's
 	commit   *fact.Lease // must be durable before the reply leaves
+	lease    fact.Lease  // what commit points to
 }
 
 // addressed takes down how the request came: from which address, and whether to one of ours or to everybody.
@@ -41,6 +43,14 @@ func (x *exchange) addressed(to netip.Addr) {
 	if slices.Contains(x.facts.Ingress.Owned, to) {
 		x.facts.To = to
 	}
+}
+
+// blank is where the reply begins.
+func (x *exchange) blank() *dhcpv4.DHCPv4 {
+	if x.d == nil {
+		return new(dhcpv4.DHCPv4)
+	}
+	return &x.d.resp
 }
 
 // refuse records that the machine gets no answer, and why.

@@ -184,7 +184,8 @@ func TestDecode(t *testing.T) {
 		{"a reply", wirePacket{op: 2, options: opt(53, 2)}.bytes(), "operation 2 is not a request"},
 	} {
 		buf := bytes.Repeat(magicCookie, 512) // it was used before
-		req, err := decode(buf, copy(buf, c.b))
+		req := new(dhcpv4.DHCPv4)
+		err := decode(req, buf, copy(buf, c.b))
 		got := fmt.Sprint(err)
 		if err == nil {
 			f, err := factsOf(req, fact.Ingress{})
@@ -219,13 +220,17 @@ func FuzzFacts(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		macIn(b)
-		own, err := fromBytes(b)
+		own := new(dhcpv4.DHCPv4)
+		err := fromBytes(own, b)
+		if err != nil {
+			own = nil
+		}
 		if theirs, theirErr := dhcpv4.FromBytes(b); (err == nil) != (theirErr == nil) {
 			t.Errorf("decoding: %v, the library: %v", err, theirErr)
 		} else if d := cmp.Diff(theirs, own, cmpopts.EquateEmpty()); d != "" {
 			t.Errorf("decoded as by the library (-) and by us (+):\n%s", d)
 		}
-		p, err := parse(b)
+		p, err := parsed(b)
 		if err != nil {
 			return
 		}
@@ -235,17 +240,17 @@ func FuzzFacts(f *testing.F) {
 		}
 		a := render.Answer{Message: fact.Offer, YIAddr: addr("10.0.0.9"), SIAddr: addr("10.0.0.1"), ServerID: addr("10.0.0.1"),
 			Options: []render.Option{{Code: 1, Data: []byte{255, 255, 255, 0}}, {Code: 17, Data: bytes.Repeat([]byte{1}, 300)}}}
-		resp := newReply(p)
+		resp := newReply(new(dhcpv4.DHCPv4), p)
 		fill(resp, p, &facts, &a, "undionly.kpxe")
 		size := limit(&facts, 1500)
-		out, dropped := encode(resp, &facts, size)
+		out, dropped := new(paper).encode(resp, &facts, size)
 		for _, code := range dropped {
 			delete(resp.Options, code)
 		}
 		if len(out) < 300 || len(out) > 1472+len(b) {
 			t.Errorf("%d bytes", len(out))
 		}
-		back, err := parse(out)
+		back, err := parsed(out)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/insomniacslk/dhcp/dhcpv4"
 	"github.com/rogpeppe/go-internal/txtar"
 
 	"hostler/render/fact"
@@ -73,7 +74,8 @@ func FuzzExchange(f *testing.F) {
 
 func answerAny(t *testing.T, s *Server, link *attachment, b []byte, routed bool) {
 	buf := make([]byte, 2048)
-	req, err := decode(buf, min(copy(buf, b), len(buf)-1))
+	req := new(dhcpv4.DHCPv4)
+	err := decode(req, buf, min(copy(buf, b), len(buf)-1))
 	if err != nil {
 		return
 	}
@@ -107,12 +109,12 @@ func answerAny(t *testing.T, s *Server, link *attachment, b []byte, routed bool)
 		}
 	}
 	size := limit(&x.facts, link.ifi.MTU)
-	out, _ := encode(resp, &x.facts, size)
+	out, _ := new(paper).encode(resp, &x.facts, size)
 	echoed := len(req.Options[optRelay]) + len(req.Options[optClientID]) + len(req.Options[optUUID])
 	if len(out) < bootpLen || len(out) > size+echoed+20 { // what must be echoed is
 		t.Errorf("%d bytes in room for %d", len(out), size)
 	}
-	back, err := parse(out)
+	back, err := parsed(out)
 	if err != nil {
 		t.Fatal(err)
 	}

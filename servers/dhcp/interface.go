@@ -12,7 +12,6 @@ import (
 	"syscall"
 
 	"github.com/mdlayher/packet"
-	"golang.org/x/net/ipv4"
 	"golang.org/x/sys/unix"
 
 	"hostler/render/fact"
@@ -22,15 +21,15 @@ import (
 type attachment struct {
 	ifi     net.Interface
 	port    int // ours; clients have the next one
-	udp     *net.UDPConn
+	udp     *socket
 	ear     *packet.Conn // hears other servers; nil when it cannot
 	ingress atomic.Pointer[fact.Ingress]
 
 	mu      sync.Mutex
 	raw     *packet.Conn // sends to machines without an address; nil when it cannot
 	rawErr  error
-	told    bool         // the log has rawErr
-	boot    *net.UDPConn // of the boot server's port; nil while no subnet needs it, or it cannot be had
+	told    bool    // the log has rawErr
+	boot    *socket // of the boot server's port; nil while no subnet needs it, or it cannot be had
 	bootErr error
 	arp     *packet.Conn // hears ARP replies; nil before the first conflict check
 }
@@ -52,7 +51,7 @@ func attach(ifi net.Interface, port int) (*attachment, error) {
 }
 
 // listen opens a UDP socket on an interface.
-func listen(ifi net.Interface, port int) (*net.UDPConn, error) {
+func listen(ifi net.Interface, port int) (*socket, error) {
 	lc := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
 		var err error
 		if cerr := c.Control(func(fd uintptr) {
@@ -76,7 +75,7 @@ func listen(ifi net.Interface, port int) (*net.UDPConn, error) {
 	case err != nil:
 		return nil, fmt.Errorf("listening on %s: udp port %d: %w", ifi.Name, port, err)
 	}
-	return conn.(*net.UDPConn), nil
+	return newSocket(conn.(*net.UDPConn)), nil
 }
 
 const receiveBuffer = 4 << 20
@@ -133,16 +132,6 @@ func (a *attachment) noUnicast(err error) (news bool) {
 	news = !a.told || a.rawErr.Error() != err.Error()
 	a.rawErr, a.told = err, true
 	return news
-}
-
-// send sends by the kernel's routes, from the given address: a machine may only accept replies from its server.
-func (a *attachment) send(conn *net.UDPConn, src netip.Addr, to netip.AddrPort, payload []byte) error {
-	var oob []byte
-	if src.IsValid() {
-		oob = (&ipv4.ControlMessage{Src: ip(src), IfIndex: a.ifi.Index}).Marshal()
-	}
-	_, _, err := conn.WriteMsgUDPAddrPort(payload, oob, to)
-	return err
 }
 
 // state says how the interface is doing.

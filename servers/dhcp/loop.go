@@ -11,16 +11,14 @@ import (
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
 
+	"hostler/render"
 	"hostler/render/fact"
 )
 
-const (
-	requestQueue = 2048 // datagrams that wait for one worker, of declared machines and as many of others: some 25 ms of work
-	replyQueue   = 4096 // replies that wait for one worker after their leases were written, all of one batch at worst
-	chaddrAt     = 28   // offset of the hardware address in a request
-)
+const chaddrAt = 28 // offset of the hardware address in a request
 
-// datagram is one received request.
+// datagram is one received request, and the memory of everything that becomes of it. When its reply has left, or there is none, another one
+// takes its place.
 type datagram struct {
 	buf  [2048]byte // no request fills an Ethernet frame and a half
 	n    int
@@ -29,18 +27,10 @@ type datagram struct {
 	to   netip.Addr
 	link *attachment
 	boot bool // came in on the boot server's port
-}
 
-// worker answers the requests of some machines, one after another, so that each machine's requests, replies and events keep
-// their order. Declared machines have a queue of their own, which comes first: whoever makes addresses up waits.
-type worker struct {
-	declared chan *datagram
-	requests chan *datagram
-	replies  chan outgoing
-}
-
-func newWorker() worker {
-	return worker{make(chan *datagram, requestQueue), make(chan *datagram, requestQueue), make(chan outgoing, replyQueue)}
+	x         exchange
+	req, resp dhcpv4.DHCPv4
+	paper     paper
 }
 
 // outgoing is a reply whose lease was written, or could not be.
@@ -54,13 +44,9 @@ type outgoing struct {
 
 // read hands an interface's datagrams to the workers until its socket is closed. The socket is bound to the interface, so the control
 // message only tells whether a datagram was sent to us or to everybody.
-func (s *Server) read(a *attachment, conn *net.UDPConn, boot bool) {
-	for {
-		d := s.buffers.Get().(*datagram)
-		var n int
-		var err error
-		d.boot = boot
-		d.n, n, _, d.peer, err = conn.ReadMsgUDPAddrPort(d.buf[:], d.oob[:])
+func (s *Server) read(a *attachment, conn *socket, boot bool) {
+	for in := new(inbox); ; {
+		ds, err := in.receive(conn, func() *datagram { return s.buffers.Get().(*datagram) })
 		switch {
 		case errors.Is(err, net.ErrClosed), errors.Is(err, os.ErrDeadlineExceeded):
 			return
@@ -69,16 +55,20 @@ func (s *Server) read(a *attachment, conn *net.UDPConn, boot bool) {
 			time.Sleep(100 * time.Millisecond)
 			continue
 		}
-		s.report.received.Add(1)
-		d.to = sentTo(d.oob[:n])
-		d.peer, d.link = netip.AddrPortFrom(d.peer.Addr().Unmap(), d.peer.Port()), a
-		s.pending.Add(1)
-		select {
-		case s.queueOf(macIn(d.buf[:d.n])) <- d:
-		default:
-			s.pending.Done()
-			s.report.overflow(a.ifi.Name)
-			s.buffers.Put(d)
+		s.report.received.Add(uint64(len(ds)))
+		snap, _ := s.cfg.Current()
+		for _, d := range ds {
+			d.link, d.boot = a, boot
+			s.pending.Add(1)
+			mac := macIn(d.buf[:d.n])
+			if !s.workerOf(mac).put(d, declared(snap, mac)) {
+				s.pending.Done()
+				s.report.overflow(a.ifi.Name)
+				s.buffers.Put(d)
+			}
+		}
+		for _, w := range s.workers {
+			w.rouse()
 		}
 	}
 }
@@ -91,79 +81,87 @@ func macIn(b []byte) (mac fact.MAC) {
 	return mac
 }
 
-// queueOf is the queue for the requests of a machine: of a worker that its address picks (FNV-1a).
-func (s *Server) queueOf(mac fact.MAC) chan *datagram {
+// workerOf picks the worker for a machine by its address (FNV-1a).
+func (s *Server) workerOf(mac fact.MAC) *worker {
 	h := uint32(2166136261)
 	for _, c := range mac {
 		h = (h ^ uint32(c)) * 16777619
 	}
-	w := s.workers[h%uint32(len(s.workers))]
-	if snap, _ := s.cfg.Current(); snap != nil {
-		if _, _, _, declared := snap.Belongs(mac); declared {
-			return w.declared
-		}
-	}
-	return w.requests
+	return s.workers[h%uint32(len(s.workers))]
 }
 
-func (s *Server) work(w worker) {
+func declared(snap *render.Snapshot, mac fact.MAC) bool {
+	if snap == nil {
+		return false
+	}
+	_, _, _, declared := snap.Belongs(mac)
+	return declared
+}
+
+func (s *Server) work(w *worker) {
 	for {
 		select {
-		case o := <-w.replies:
-			s.reply(w, o)
-			continue
-		case d := <-w.declared:
-			s.request(w, d)
-			continue
-		default:
-		}
-		select {
-		case o := <-w.replies:
-			s.reply(w, o)
-		case d := <-w.declared:
-			s.request(w, d)
-		case d := <-w.requests:
-			s.request(w, d)
+		case <-w.wake:
 		case <-s.quit:
 			return
 		}
+		for w.next() {
+			s.turn(w)
+		}
 	}
 }
 
-func (s *Server) request(w worker, d *datagram) {
-	defer s.pending.Done()
-	s.handleDatagram(w, d)
-	s.buffers.Put(d)
+// turn does what the worker took, and then sends what came of it.
+func (s *Server) turn(w *worker) {
+	for _, o := range w.taken.replies {
+		s.reply(w, o)
+	}
+	for _, d := range w.taken.requests {
+		s.handleDatagram(w, d)
+	}
+	w.out.flush(s.left)
+	s.pending.Add(-len(w.taken.replies) - len(w.taken.requests))
 }
 
-func (s *Server) reply(w worker, o outgoing) {
-	defer s.pending.Done()
+func (s *Server) reply(w *worker, o outgoing) {
 	if o.owner != "" {
 		s.conflict(w, o)
 	} else {
-		s.sendReply(o)
+		s.sendReply(w, o)
 	}
 }
 
 // handleDatagram answers one request.
-func (s *Server) handleDatagram(w worker, d *datagram) {
-	x := &exchange{start: s.cfg.Now(), peer: d.peer, link: d.link, result: fact.OK}
+func (s *Server) handleDatagram(w *worker, d *datagram) {
+	x := &d.x
+	*x = exchange{start: s.cfg.Now(), peer: d.peer, link: d.link, req: &d.req, d: d, result: fact.OK}
 	defer s.survive(x)
-	req, err := decode(d.buf[:], min(d.n, len(d.buf)-1))
+	err := decode(x.req, d.buf[:], min(d.n, len(d.buf)-1))
 	if err == nil {
-		x.facts, err = factsOf(req, *d.link.ingress.Load())
+		x.facts, err = factsOf(x.req, *d.link.ingress.Load())
 		x.addressed(d.to)
 		x.facts.BootServer = d.boot
 	}
 	if err != nil {
 		s.report.unreadable(x.start, d.peer.Addr(), d.link.ifi.Name, err)
+		s.over(x)
 		return
 	}
-	x.req = req
 	resp := s.traverse(x)
 	s.cfg.Packet(x.received(d))
-	if resp != nil {
-		s.finish(w, x, resp)
+	if resp == nil {
+		s.over(x)
+		return
+	}
+	s.finish(w, x, resp)
+}
+
+// over lets the next request have the memory of one that has ended. What ends otherwise, by a panic or because there was no room, is left to
+// the collector of garbage, and so is what another plugin has seen: it may have kept it.
+func (s *Server) over(x *exchange) {
+	if d := x.d; d != nil && len(s.chain) == 1 {
+		x.d = nil
+		s.buffers.Put(d)
 	}
 }
 
@@ -185,7 +183,7 @@ func (s *Server) traverse(x *exchange) *dhcpv4.DHCPv4 {
 func (s *Server) pass(x *exchange) *dhcpv4.DHCPv4 {
 	s.inFlight.put(x.req, x)
 	defer s.inFlight.drop(x.req)
-	resp, stop := newReply(x.req), false
+	resp, stop := newReply(x.blank(), x.req), false
 	for _, h := range s.chain {
 		if resp, stop = h(x.req, resp); stop || resp == nil {
 			break
@@ -207,8 +205,8 @@ func (s *Server) pass(x *exchange) *dhcpv4.DHCPv4 {
 }
 
 // finish encodes the reply and sends it, an ACK only after its lease is on disk. It does not wait for that.
-func (s *Server) finish(w worker, x *exchange, resp *dhcpv4.DHCPv4) {
-	payload, dropped := encode(resp, &x.facts, limit(&x.facts, x.link.ifi.MTU))
+func (s *Server) finish(w *worker, x *exchange, resp *dhcpv4.DHCPv4) {
+	payload, dropped := x.d.paper.encode(resp, &x.facts, limit(&x.facts, x.link.ifi.MTU))
 	if dropped != nil {
 		s.report.shortened(x, dropped)
 	}
@@ -217,7 +215,7 @@ func (s *Server) finish(w worker, x *exchange, resp *dhcpv4.DHCPv4) {
 		return
 	}
 	if x.commit == nil {
-		s.sendReply(o)
+		s.sendReply(w, o)
 		return
 	}
 	s.pending.Add(1)
@@ -228,19 +226,33 @@ func (s *Server) finish(w worker, x *exchange, resp *dhcpv4.DHCPv4) {
 }
 
 // later hands a reply whose time has come to its worker.
-func (s *Server) later(w worker, o outgoing) {
-	select {
-	case w.replies <- o:
-	default: // the machine asks again, and its lease is there already
+func (s *Server) later(w *worker, o outgoing) {
+	if !w.putReply(o) { // the machine asks again, and its lease is there already
 		s.pending.Done()
 		s.report.overflow(o.x.link.ifi.Name)
 	}
 }
 
-func (s *Server) sendReply(o outgoing) {
+// sendReply has a reply leave with the others of this turn, at the latest.
+func (s *Server) sendReply(w *worker, o outgoing) {
 	defer s.survive(o.x)
+	p := parcel{outgoing: o}
 	if o.err == nil {
-		o.err = s.deliver(o.x, o.resp, o.payload)
+		var gone bool
+		if gone, o.err = s.deliver(&p); !gone && o.err == nil {
+			w.out.parcels = append(w.out.parcels, p)
+			return
+		}
 	}
-	s.report.reply(o.x, o.resp, len(o.payload), o.err)
+	s.left(p, o.err)
+}
+
+// left reports a reply that left, or could not.
+func (s *Server) left(p parcel, err error) {
+	defer s.survive(p.x)
+	if err == nil {
+		s.sent(&p)
+	}
+	s.report.reply(p.x, p.resp, len(p.payload), err)
+	s.over(p.x)
 }

@@ -187,7 +187,8 @@ func (r *responder) binding(x *exchange, l fact.Lease, c *render.Choice) *fact.L
 		l.Start = x.start
 	}
 	l.Pool, l.State, l.Expires = c.Claim.Pool, fact.Bound, x.start.Add(c.LeaseTime())
-	return &l
+	x.lease = l
+	return &x.lease
 }
 
 func (r *responder) bootFile(t fact.Text, server netip.Addr) string {

@@ -28,7 +28,7 @@ const (
 
 // looksFor looks for the offered address on the network, and reports whether the offer waits for that. Nothing waits with it: the worker
 // goes on, and gets the offer back when it is known whether somebody has the address.
-func (s *Server) looksFor(w worker, o outgoing) bool {
+func (s *Server) looksFor(w *worker, o outgoing) bool {
 	x := o.x
 	p := &probe{addr: addrOf(o.resp.YourIPAddr), mac: x.facts.MAC}
 	if relayed := x.facts.GIAddr.IsValid(); relayed && x.check == "arp" {
@@ -54,7 +54,7 @@ func (s *Server) looksFor(w worker, o outgoing) bool {
 }
 
 // conflict takes an address out of use that somebody has, and makes the machine another offer.
-func (s *Server) conflict(w worker, o outgoing) {
+func (s *Server) conflict(w *worker, o outgoing) {
 	x := o.x
 	defer s.survive(x)
 	addr := addrOf(o.resp.YourIPAddr)
@@ -67,7 +67,7 @@ func (s *Server) conflict(w worker, o outgoing) {
 	if x.tries == mostTries {
 		return // the machine asks again
 	}
-	again := &exchange{start: x.start, peer: x.peer, link: x.link, facts: x.facts, req: x.req, result: fact.OK, tries: x.tries + 1}
+	again := &exchange{start: x.start, peer: x.peer, link: x.link, facts: x.facts, req: x.req, d: x.d, result: fact.OK, tries: x.tries + 1}
 	if resp := s.pass(again); resp != nil {
 		s.finish(w, again, resp)
 	} else {

@@ -21,8 +21,8 @@ const (
 
 // newReply starts the reply to a request with what RFC 2131 section 4.3.1 table 3 copies from it, and with
 // the message type that plugins of coredhcp expect to find there.
-func newReply(req *dhcpv4.DHCPv4) *dhcpv4.DHCPv4 {
-	resp := &dhcpv4.DHCPv4{
+func newReply(resp, req *dhcpv4.DHCPv4) *dhcpv4.DHCPv4 {
+	*resp = dhcpv4.DHCPv4{
 		OpCode:        dhcpv4.OpcodeBootReply,
 		HWType:        req.HWType,
 		TransactionID: req.TransactionID,
@@ -32,7 +32,7 @@ func newReply(req *dhcpv4.DHCPv4) *dhcpv4.DHCPv4 {
 		ServerIPAddr:  ip(netip.Addr{}),
 		GatewayIPAddr: req.GatewayIPAddr,
 		ClientHWAddr:  req.ClientHWAddr,
-		Options:       make(dhcpv4.Options, 16),
+		Options:       emptied(resp.Options),
 	}
 	echo(resp, req)
 	switch req.MessageType() {

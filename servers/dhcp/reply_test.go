@@ -56,7 +56,7 @@ func TestRoute(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			req, f := decoded(t, c.p)
-			resp := newReply(req)
+			resp := newReply(new(dhcpv4.DHCPv4), req)
 			resp.Options[optMessage] = []byte{byte(c.reply)}
 			if c.yiaddr != "" {
 				resp.YourIPAddr = ip(addr(c.yiaddr))
@@ -77,7 +77,7 @@ func TestRoute(t *testing.T) {
 
 func TestSource(t *testing.T) {
 	req, f := decoded(t, wirePacket{options: message(fact.Discover)})
-	resp := newReply(req)
+	resp := newReply(new(dhcpv4.DHCPv4), req)
 	for _, c := range []struct{ id, server, want string }{
 		{"10.1.0.1", "10.0.0.1", "10.1.0.1"},
 		{"10.9.9.9", "10.1.0.1", "10.1.0.1"}, // a relay agent wants to be called the server
@@ -129,7 +129,7 @@ func TestFill(t *testing.T) {
 		{"none", "", []byte{1, 67}, "", ""},
 	} {
 		req, f := decoded(t, wirePacket{options: message(fact.Request, opt(55, c.params...))})
-		resp := newReply(req)
+		resp := newReply(new(dhcpv4.DHCPv4), req)
 		fill(resp, req, &f, &render.Answer{Message: fact.Ack, YIAddr: addr("10.0.0.9"), SIAddr: addr("10.0.0.1"), ServerID: addr("10.0.0.1")}, c.file)
 		back, err := dhcpv4.FromBytes(resp.ToBytes())
 		if err != nil || back.BootFileName != c.field || string(back.Options[optBootFile]) != c.option {
@@ -141,7 +141,7 @@ func TestFill(t *testing.T) {
 // TestFillNak leaves nothing of what plugins put into a reply before it became a NAK (RFC 2131 table 3).
 func TestFillNak(t *testing.T) {
 	req, f := decoded(t, wirePacket{giaddr: "10.9.0.1", options: message(fact.Request, opt(61, 1, 2), opt(82, 1, 1, 'x'), opt(97, 0, 1))})
-	resp := newReply(req)
+	resp := newReply(new(dhcpv4.DHCPv4), req)
 	resp.Options[26] = []byte{5, 0xdc}
 	fill(resp, req, &f, &render.Answer{Message: fact.Nak, Reason: "wrong address", ServerID: addr("10.0.0.1")}, "")
 	want := dhcpv4.Options{53: {6}, 54: {10, 0, 0, 1}, 56: []byte("wrong address"), 61: {1, 2}, 82: {1, 1, 'x'}}

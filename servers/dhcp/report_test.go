@@ -163,7 +163,13 @@ func TestDeclaredFirst(t *testing.T) {
 		send(xid, fact.MAC{2, 0, 0, 0, 0, byte(xid)})
 	}
 	send(6, n1)
-	for deadline := time.Now().Add(patience); len(s.workers[0].declared) == 0 && time.Now().Before(deadline); {
+	waits := func() bool {
+		w := s.workers[0]
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		return w.declared.n > 0
+	}
+	for deadline := time.Now().Add(patience); !waits() && time.Now().Before(deadline); {
 		time.Sleep(time.Millisecond) // queues tell nobody that they changed
 	}
 	close(busy)

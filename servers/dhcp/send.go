@@ -60,46 +60,47 @@ func sourceOf(x *exchange, resp *dhcpv4.DHCPv4) netip.Addr {
 	return netip.Addr{}
 }
 
-// deliver sends the encoded reply. Where a frame cannot be sent, everybody on the segment gets it: every client
-// listens to broadcasts, it only is louder.
-func (s *Server) deliver(x *exchange, resp *dhcpv4.DHCPv4, payload []byte) error {
-	a := x.link
-	src, r := sourceOf(x, resp), routeOf(x, resp, a.port+1)
+// deliver finds an encoded reply's way out. One that needs a frame is gone already. Where a frame cannot be sent, everybody on the segment
+// gets the reply: every client listens to broadcasts, it only is louder.
+func (s *Server) deliver(p *parcel) (gone bool, err error) {
+	x, a := p.x, p.x.link
+	r := routeOf(x, p.resp, a.port+1)
+	p.src, p.to, p.conn = sourceOf(x, p.resp), r.to, a.udp
 	if r.frame {
-		from := netip.AddrPortFrom(src, uint16(a.port))
-		if !src.IsValid() {
+		from := netip.AddrPortFrom(p.src, uint16(a.port))
+		if !p.src.IsValid() {
 			from = netip.AddrPortFrom(netip.IPv4Unspecified(), uint16(a.port))
 		}
-		err := a.unicast(resp.ClientHWAddr, from, r.to, payload)
+		err := a.unicast(p.resp.ClientHWAddr, from, r.to, p.payload)
 		if err == nil {
-			s.sent(x, src, r.to, payload)
-			return nil
+			return true, nil
 		}
 		if errors.Is(err, unix.EMSGSIZE) { // says nothing of the interface: the client sent more to be echoed than a frame holds
-			return fmt.Errorf("sending to %s on %s: %w", r.to, a.ifi.Name, unix.EMSGSIZE)
+			return false, p.failed(unix.EMSGSIZE)
 		}
 		if a.noUnicast(err) {
 			s.cfg.Log.Warn("dhcp: replies to machines without an address are broadcast", "interface", a.ifi.Name, "err", err)
 		}
-		r.to = netip.AddrPortFrom(broadcastAddr, r.to.Port())
+		p.to = netip.AddrPortFrom(broadcastAddr, r.to.Port())
 	}
-	conn := a.udp
 	if x.facts.BootServer {
-		if conn = a.bootConn(); conn == nil {
-			return fmt.Errorf("sending to %s on %s: the boot server's port was closed", r.to, a.ifi.Name)
+		if p.conn = a.bootConn(); p.conn == nil {
+			return false, p.failed(errors.New("the boot server's port was closed"))
 		}
 	}
-	if err := a.send(conn, src, r.to, payload); err != nil {
-		return fmt.Errorf("sending to %s on %s: %w", r.to, a.ifi.Name, err)
-	}
-	s.sent(x, src, r.to, payload)
-	return nil
+	return false, nil
+}
+
+// failed says what could not be sent.
+func (p *parcel) failed(err error) error {
+	return fmt.Errorf("sending to %s on %s: %w", p.to, p.x.link.ifi.Name, err)
 }
 
 // sent hands over a reply that left.
-func (s *Server) sent(x *exchange, src netip.Addr, to netip.AddrPort, payload []byte) {
+func (s *Server) sent(p *parcel) {
+	x := p.x
 	s.cfg.Packet(fact.Packet{
 		Time: s.cfg.Now(), MAC: x.facts.MAC, Node: x.node, Proto: fact.ProtoDHCP, Sent: true,
-		From: netip.AddrPortFrom(src, x.link.portOf(x.facts.BootServer)), To: to, Payload: payload, Size: len(payload),
+		From: netip.AddrPortFrom(p.src, x.link.portOf(x.facts.BootServer)), To: p.to, Payload: p.payload, Size: len(p.payload),
 	})
 }

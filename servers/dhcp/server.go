@@ -73,7 +73,7 @@ type Server struct {
 	*responder
 	chain   []handler.Handler4
 	names   []string // of the plugins in the chain
-	workers []worker
+	workers []*worker
 	pending sync.WaitGroup // requests in a queue, and replies that wait for a lease
 	quit    chan struct{}
 	prober  *prober
@@ -92,19 +92,16 @@ func Listen(cfg Config) (*Server, error) {
 	}
 	s := &Server{
 		responder: newResponder(cfg),
-		workers:   make([]worker, max(4, 2*runtime.GOMAXPROCS(0))),
 		quit:      make(chan struct{}),
 		prober:    newProber(),
 		buffers:   sync.Pool{New: func() any { return new(datagram) }},
 		links:     make(map[string]*attachment),
 		problems:  make(map[string]error),
 	}
-	for i := range s.workers {
-		s.workers[i] = newWorker()
-	}
 	if err := s.loadChain(); err != nil {
 		return nil, fmt.Errorf("dhcp: %w", err)
 	}
+	s.hire()
 	for _, name := range s.cfg.Interfaces {
 		_, err := s.refresh(name)
 		if err != nil && !errors.Is(err, errNoInterface) {
@@ -116,6 +113,18 @@ func Listen(cfg Config) (*Server, error) {
 		}
 	}
 	return s, nil
+}
+
+// hire makes the workers. Ours waits for nothing, so that few workers with much to do at a time are best; another plugin may wait for
+// whatever it likes, while its worker's other machines wait for it.
+func (s *Server) hire() {
+	n, together := runtime.GOMAXPROCS(0), mostTogether
+	if len(s.chain) > 1 {
+		n, together = max(4, 2*runtime.GOMAXPROCS(0)), 1
+	}
+	for range n {
+		s.workers = append(s.workers, newWorker(together))
+	}
 }
 
 // Serve answers requests until ctx ends. Requests that were received are answered before it returns, unless the disk hangs.
@@ -208,7 +217,6 @@ type State struct {
 	Plugins    []string         `json:"plugins"`           // the chain, in order; ours is "hostler"
 	Notices    []Notice         `json:"notices,omitempty"` // the newest of each kind, the last one first
 	Totals     []NoticeTotal    `json:"notice_totals,omitempty"`
-	Relays     []RelayState     `json:"relays,omitempty"`      // relay agents that were heard since the start
 	LeaseError string           `json:"lease_error,omitempty"` // why the last lease could not be written
 	Received   uint64           `json:"received"`              // datagrams
 	Replied    uint64           `json:"replied"`
@@ -230,7 +238,7 @@ type InterfaceState struct {
 // State gives the server's state.
 func (s *Server) State() State {
 	st := State{
-		Plugins: slices.Clone(s.names), LeaseError: s.report.lastLeaseError(), Notices: s.report.notices.list(), Totals: s.report.notices.totals(), Relays: s.report.relays.list(),
+		Plugins: slices.Clone(s.names), LeaseError: s.report.lastLeaseError(), Notices: s.report.notices.list(), Totals: s.report.notices.totals(),
 		Received: s.report.received.Load(), Replied: s.report.replied.Load(), Refused: s.report.refused.Load(),
 		Failed: s.report.failed.Load(), Dropped: s.report.dropped.Load(),
 	}

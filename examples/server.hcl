@@ -84,6 +84,25 @@ store_roots = ["/srv/images"]
 # Where "hostler status" and the other commands of operators find the server.
 socket = "/run/hostler/admin.sock"
 
+# What opens the buckets of stores of kind s3: "Images in S3" in docs/operating.md. One block for each set of keys; of several with one
+# endpoint, a store gets the one that names its bucket.
+# s3 "images" {
+#   endpoint        = "https://s3.example.net" # as in the store
+#   buckets         = ["boot-images"] # the only ones that a spec may name; default: all that the keys open
+#   access_key_file = "/etc/hostler/s3/access-key"
+#   secret_key_file = "/etc/hostler/s3/secret-key"
+#   session_token_file = "/run/hostler/s3/token" # of temporary keys; all three are read again at each poll
+#   ca_file = "/etc/hostler/s3/ca.pem" # authorities that hostler trusts besides those of the system
+# }
+
+# Or from the environment of the server.
+# s3 "lab" {
+#   endpoint          = "http://10.0.0.9:7480"
+#   access_key_env    = "S3_ACCESS_KEY"
+#   secret_key_env    = "S3_SECRET_KEY"
+#   session_token_env = "S3_SESSION_TOKEN"
+# }
+
 limits {
   eval_time        = "1m"   # for evaluating a revision; one that takes longer is refused
   eval_memory      = "4GiB" # the same

@@ -17,6 +17,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"hostler/reconcile/s3"
 	"hostler/reconcile/source"
 	"hostler/render"
 	"hostler/render/fact"
@@ -46,6 +47,7 @@ type observer struct {
 	known   map[string]known
 	fetched map[string]fetched // by URL
 	http    httpDoer
+	s3      *s3.Service // nil: objects are not looked at
 	now     func() time.Time
 }
 
@@ -143,7 +145,10 @@ func (o *observer) one(ctx context.Context, f *spec.Fleet, ref spec.FileRef, tre
 		if s.Name != ref.Store {
 			continue
 		}
-		if s.URL != "" {
+		switch {
+		case s.S3 != nil:
+			return o.inS3(ctx, s, ref)
+		case s.URL != "":
 			return o.inHTTPStore(ctx, s, ref)
 		}
 		return o.inLocalStore(s.Path, ref.Key)

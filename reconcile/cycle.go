@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"runtime"
 	"runtime/debug"
 	"slices"
 	"time"
@@ -46,6 +47,7 @@ type candidate struct {
 // cycle goes through the stages once. force tries a refused revision again.
 func (r *Reconciler) cycle(ctx context.Context, force bool) error {
 	began := r.c.Now()
+	r.reloadKeys()
 	var head fact.Revision
 	err := stale(ctx, func() (err error) {
 		if head, err = r.observe(ctx); err != nil {
@@ -303,6 +305,7 @@ func (r *Reconciler) apply(ctx context.Context, cand *candidate) error {
 		r.c.Probe(s.Commit.Revision, took)
 	}
 	r.tidy()
+	runtime.GC() // of the revisions that are not held any more, before the next one needs as much
 	return nil
 }
 

@@ -175,6 +175,9 @@ func startChild(l Limits) (*child, error) {
 	return c, nil
 }
 
+// mostAhead is for how many nodes room is made because the child says that they will come.
+const mostAhead = 200_000
+
 // talk sends the input, and answers the child's questions for files until it has a result. When ctx ends, the child is killed.
 func (c *child) talk(ctx context.Context, in spec.Input) (result, error) {
 	stop := context.AfterFunc(ctx, func() { _ = c.cmd.Process.Kill() })
@@ -185,7 +188,7 @@ func (c *child) talk(ctx context.Context, in spec.Input) (result, error) {
 	var fresh []spec.Node
 	sent := map[string]string{}
 	for {
-		var m message
+		m := message{Nodes: fresh[len(fresh):]} // gob decodes into the room that there is; appending copies nothing then
 		if err := c.dec.Decode(&m); err != nil {
 			return result{}, err
 		}
@@ -193,7 +196,11 @@ func (c *child) talk(ctx context.Context, in spec.Input) (result, error) {
 		case m.Result != nil:
 			c.sent = sent
 			return *m.Result, c.take(m.Result, fresh)
-		case m.Nodes != nil:
+		case len(m.Nodes) > 0:
+			spec.Compact(m.Nodes)
+			if fresh == nil {
+				fresh = make([]spec.Node, 0, min(m.Fresh, mostAhead))
+			}
 			fresh = append(fresh, m.Nodes...)
 		default:
 			if err := c.enc.Encode(c.answer(in.Files, m.Open, sent)); err != nil {

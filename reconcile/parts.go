@@ -214,6 +214,7 @@ func (p *parts) getNodes(d fact.Digest) (nodes []spec.Node, err error) {
 	data, err := p.get(d)
 	if err == nil {
 		err = gob.NewDecoder(bytes.NewReader(data)).Decode(&nodes)
+		spec.Compact(nodes)
 	}
 	return nodes, err
 }

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"hostler/reconcile/ledger"
+	"hostler/reconcile/s3"
 	"hostler/reconcile/source"
 	"hostler/render"
 	"hostler/render/fact"
@@ -37,7 +38,8 @@ type Config struct {
 	Source     source.Source
 	Ledger     ledger.Store // the history; nil keeps it in memory
 	StateDir   string
-	StoreRoots []string // directories that local stores must lie below; none: anywhere
+	S3         *s3.Service // opens stores of kind s3; nil: they are not looked at
+	StoreRoots []string    // directories that local stores must lie below; none: anywhere
 	// Trust is the SHA-256 of the certificate that the loaders inside this program are told to trust, which they are changed for;
 	// empty, or nil: they trust the authority of iPXE's makers.
 	Trust       func() fact.Digest
@@ -83,6 +85,7 @@ type Reconciler struct {
 
 	// These belong to the goroutine in Run.
 	last    attempt
+	keys    string // what was wrong with the keys of S3, so that it is said once
 	warm    *warmChild
 	reading *reading // of the last revision that was evaluated without a mistake
 }
@@ -116,7 +119,7 @@ func New(c Config) (*Reconciler, error) {
 	}
 	r.archive = newArchive(filepath.Join(c.StateDir, "revisions"), r.blobs)
 	r.observer = newObserver(r.blobs, c.Now)
-	r.observer.roots, r.observer.trust = c.StoreRoots, c.Trust
+	r.observer.roots, r.observer.trust, r.observer.s3 = c.StoreRoots, c.Trust, c.S3
 	r.warm = &warmChild{limits: c.Limits.orDefaults()}
 	if r.c.Evaluate == nil {
 		r.c.Evaluate = r.warm.evaluate

@@ -40,10 +40,23 @@ func diffNodes(old, now []spec.Node) []run {
 	return runs
 }
 
+// freshIn counts the new nodes.
+func freshIn(runs []run) (n int) {
+	for _, r := range runs {
+		if r.From < 0 {
+			n += r.Count
+		}
+	}
+	return n
+}
+
 // join puts a list together again.
 func join(old, fresh []spec.Node, runs []run) ([]spec.Node, error) {
 	if len(runs) == 1 && runs[0] == (run{0, len(old)}) && len(fresh) == 0 {
 		return old, nil
+	}
+	if len(runs) == 1 && runs[0] == (run{-1, len(fresh)}) {
+		return fresh, nil
 	}
 	total := 0
 	for _, r := range runs {

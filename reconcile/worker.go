@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"path"
+	"runtime"
 	"runtime/debug"
 	"slices"
 	"time"
@@ -28,6 +29,7 @@ type (
 	}
 	message struct {
 		Open   string      // a file or folder that the child wants
+		Fresh  int         // how many nodes are new; before the first of them
 		Nodes  []spec.Node // new ones, a part of them
 		Result *result
 	}
@@ -81,6 +83,7 @@ func WorkerMain(stdin io.Reader, stdout io.Writer) int {
 		if last {
 			return 0
 		}
+		runtime.GC() // now, when nobody waits: the next evaluation mostly ends before the collector would have to work beside it
 	}
 }
 
@@ -95,11 +98,11 @@ func (w *worker) evaluate(req request, last bool) error {
 		without.Nodes = nil
 		res.Fleet, res.Runs = &without, diffNodes(w.nodes, f.Nodes)
 		w.nodes = f.Nodes
-		at := 0
+		at, fresh := 0, freshIn(res.Runs)
 		for _, r := range res.Runs {
 			if r.From < 0 {
 				for part := range slices.Chunk(f.Nodes[at:at+r.Count], sendNodes) {
-					if err := w.enc.Encode(message{Nodes: part}); err != nil {
+					if err := w.enc.Encode(message{Fresh: fresh, Nodes: part}); err != nil {
 						return err
 					}
 				}

@@ -93,7 +93,11 @@ func (s *Snapshot) checkFile(r *report, ref *spec.FileRef, name, what string) {
 		r.add(key, diagnostic(spec.Error, "file-digest", &ref.Place, "File has another digest",
 			"The %s was declared with sha256 %s, but has %s. Correct the one or the other.", what, ref.SHA256, a.Digest))
 	}
-	for _, text := range []string{name, a.URL} {
+	if a.ByETag && ref.SHA256 == "" {
+		r.add(key, diagnostic(spec.Warning, "file-unverified", &ref.Place, "File is not verified",
+			"The %s, %s, is known by its name and etag in S3 only: whoever may write to the bucket chooses what machines boot. Declare its sha256.", what, nameOf(ref)))
+	}
+	for _, text := range []string{name, shownURL(a.URL)} {
 		if why := badWords(text); why != "" {
 			r.add(key, diagnostic(spec.Error, "file-name", &ref.Place, "Name cannot be fetched",
 				"The %s would be fetched as %q, which %s. Rename the file.", what, text, why))
@@ -103,6 +107,14 @@ func (s *Snapshot) checkFile(r *report, ref *spec.FileRef, name, what string) {
 				"The %s would be fetched as %q, which has white space, where a boot script ends a URL. Rename the file.", what, text))
 		}
 	}
+}
+
+// shownURL is the part of a URL that an author chose: what is signed is encoded.
+func shownURL(url string) string {
+	if strings.IndexByte(url, 0) >= 0 {
+		return ""
+	}
+	return url
 }
 
 func nameOf(ref *spec.FileRef) string {

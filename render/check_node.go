@@ -44,8 +44,16 @@ func nodeMistake(n *spec.Node, sev spec.Severity, code, summary, detail string, 
 	return d
 }
 
+// signatureLength is what stands behind the URL of an object in S3: some 300 bytes, the names of the access key and the region among them.
+const signatureLength = 360
+
 func printedLength(t fact.Text) int {
-	return len(t.Fill(func(fact.Late, string) string { return strings.Repeat("x", lateLength) }))
+	return len(t.Fill(func(k fact.Late, arg string) string {
+		if k == fact.LatePresign {
+			return strings.Repeat("x", len(arg)+signatureLength)
+		}
+		return strings.Repeat("x", lateLength)
+	}))
 }
 
 // lead is how much stands on the command line before the arguments: the names that iPXE gives the kernel, under UEFI, and

@@ -1,6 +1,7 @@
 package render
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
@@ -156,20 +157,24 @@ func expands(w string) bool {
 	return i >= 0 && strings.Contains(w[i:], "}")
 }
 
-// resolve replaces those late values that are known already: URLs of the image's own files, and which interface asks.
+// resolve replaces those late values that are known already: what is said of the image's own files, and which interface asks.
 func (s *Snapshot) resolve(t *target, text fact.Text) fact.Text {
 	if strings.IndexByte(string(text), 0) < 0 {
 		return text
 	}
 	var out fact.Text
 	for _, p := range text.Parts() {
-		switch {
-		case p.Kind == "":
+		switch p.Kind {
+		case "":
 			out += fact.Text(p.Value)
-		case p.Kind == fact.LateURL && t.image != nil:
-			out += s.roleURL(t.image, p.Value)
-		case p.Kind == fact.LateBootIF && !t.mac.IsZero():
-			out += fact.Text("01-" + t.mac.Dashed()) // as pxelinux' IPAPPEND 2 writes it: Ethernet's hardware type, and the address
+		case fact.LateURL, fact.LateS3URI, fact.LateETag:
+			out += s.ofFile(t.image, p)
+		case fact.LateBootIF:
+			if t.mac.IsZero() {
+				out += fact.NewLate(p.Kind, p.Value)
+			} else {
+				out += fact.Text("01-" + t.mac.Dashed()) // as pxelinux' IPAPPEND 2 writes it: Ethernet's hardware type, and the address
+			}
 		default:
 			out += fact.NewLate(p.Kind, p.Value)
 		}
@@ -177,11 +182,29 @@ func (s *Snapshot) resolve(t *target, text fact.Text) fact.Text {
 	return out
 }
 
-func (s *Snapshot) roleURL(m *spec.Image, role string) fact.Text {
-	for _, f := range m.Files {
-		if f.Role == role {
+// unknownETag stands for what S3 calls the version of a file that was not looked at.
+const unknownETag = "(etag-unknown-here)"
+
+// ofFile is what a text says of a file of the image: its URL, or where it is in S3 and in which version.
+func (s *Snapshot) ofFile(m *spec.Image, p fact.Part) fact.Text {
+	if m == nil {
+		return fact.NewLate(p.Kind, p.Value)
+	}
+	for i := range m.Files {
+		f := &m.Files[i]
+		if f.Role != p.Value {
+			continue
+		}
+		st := s.fleet.Store(f.File.Store)
+		switch {
+		case p.Kind == fact.LateURL:
 			return fileURL(s.file(f.File, f.Name))
+		case st == nil || st.S3 == nil: // of another image than the one that the text was checked for, as a fallback is
+		case p.Kind == fact.LateS3URI:
+			return fact.Text(st.S3.Object(f.File.Key).URI())
+		default:
+			return fact.Text(cmp.Or(s.file(f.File, f.Name).ETag, unknownETag))
 		}
 	}
-	return fact.NewLate(fact.LateURL, role)
+	return fact.NewLate(p.Kind, p.Value)
 }

@@ -19,7 +19,7 @@ const unknownDigest = "(digest-unknown-here)"
 // file is what was observed of a file, under the name that machines fetch it by.
 func (s *Snapshot) file(ref spec.FileRef, name string) File {
 	a := s.artifacts[ref.ID()]
-	return File{Name: name, Digest: cmp.Or(a.Digest, ref.SHA256), Size: cmp.Or(a.Size, ref.Size), URL: a.URL}
+	return File{Name: name, Digest: cmp.Or(a.Digest, ref.SHA256), Size: cmp.Or(a.Size, ref.Size), URL: a.URL, ETag: a.ETag, ByETag: a.ByETag}
 }
 
 // fileURL is where a machine fetches a file by HTTP. No byte of a store's URL is changed: it may be signed.

@@ -105,15 +105,21 @@ func (ls *leaves) addFiles(s *Snapshot, prefix string, m *spec.Image) {
 }
 
 func (ls *leaves) addFile(path string, f File, layer string, place *spec.Place) {
-	show := "(digest unknown here)"
-	if f.Digest != "" {
-		show = "sha256:" + string(f.Digest[:min(12, len(f.Digest))])
+	version := "(digest unknown here)"
+	switch {
+	case f.ETag != "" && f.ByETag:
+		version = "etag " + f.ETag
+	case f.Digest != "":
+		version = "sha256:" + string(f.Digest[:min(12, len(f.Digest))])
 	}
-	show = f.Name + " " + show
+	show := f.Name + " " + version
 	if f.Size > 0 {
 		show += fmt.Sprintf(", %d bytes", f.Size)
 	}
 	raw := strings.Join([]string{f.Name, string(f.Digest), strconv.FormatInt(f.Size, 10), f.URL}, "\n")
+	if f.ETag != "" || f.ByETag {
+		raw += "\n" + f.ETag + "\n" + strconv.FormatBool(f.ByETag)
+	}
 	*ls = append(*ls, leaf{path: path, raw: raw, show: show, layer: layer, place: place})
 }
 
@@ -134,7 +140,7 @@ func settingsLeaves(st *spec.Settings, own bool) leaves {
 	add("loader", st.Loader)
 	add("script", st.Script)
 	add("script_form", st.ScriptForm)
-	add("config", st.Config)
+	add("config", st.ConfigText())
 	add("domain", st.Domain)
 	add("dns", list(st.DNS))
 	add("ntp", list(st.NTP))

@@ -117,3 +117,13 @@ func (s *Snapshot) Counts() map[string]int {
 
 // Declared reports whether the spec gives an address to a machine.
 func (s *Snapshot) Declared(a netip.Addr) bool { _, ok := s.byAddress[a]; return ok }
+
+// Cards are the MACs of a node's interfaces.
+func (s *Snapshot) Cards(name fact.NodeName) (macs []fact.MAC) {
+	if i, ok := s.byName[name]; ok {
+		for _, ifc := range s.fleet.Nodes[i].Interfaces {
+			macs = append(macs, ifc.MAC)
+		}
+	}
+	return macs
+}

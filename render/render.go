@@ -14,9 +14,12 @@ import (
 // Artifact is what was observed of one file that the fleet names, keyed by spec.FileRef.ID. A file that is missing from
 // Artifacts is "digest unknown here": an offline plan works, a server's gate refuses it.
 type Artifact struct {
-	Digest  fact.Digest
-	Size    int64
-	URL     string // where the machine fetches it itself (spec.DeliverDirect); empty: hostler serves it by digest
+	Digest fact.Digest
+	Size   int64
+	URL    string // where the machine fetches it itself, which may hold a late value; empty: hostler serves it by digest
+	ETag   string // of an object in S3: its version, as S3 names it
+	// ByETag says that the content was not read: Digest is not its SHA-256, unless that is declared, but stands for this version of the object.
+	ByETag  bool
 	Problem string // why it cannot be served: missing, empty, a Git LFS pointer, ...; becomes a diagnostic at the file's place
 }
 
@@ -94,6 +97,8 @@ type File struct {
 	Stage  fact.Stage
 	Text   fact.Text   // for generated files; when set, Digest is empty
 	Digest fact.Digest // content to be had from the blobs
+	ETag   string      // of an object in S3
+	ByETag bool        // see Artifact
 	Pinned bool        // the name says which content it is, so that an older snapshot's is as good
 	Size   int64
 	URL    string // the machine must fetch it from there (never for TFTP)

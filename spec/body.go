@@ -109,6 +109,11 @@ func (p *parser) shapeErrors(schema *Block, diags hcl.Diagnostics) {
 			if schema.Type == "" {
 				later = laterBlocks()
 			}
+			if slices.Contains(schema.Secret, name) {
+				p.rep.err(codeSecret, spot{Range: *d.Subject}, "Secret in a spec",
+					fmt.Sprintf("%s is no part of a spec, which many can read and git keeps for ever: remove it here, and if it was pushed, replace it there. The server's configuration has a block s3 for it.", name))
+				continue
+			}
 			if slices.Contains(later, name) {
 				where := "a spec"
 				if schema.Type != "" {

@@ -3,12 +3,12 @@ package spec
 import (
 	"encoding/hex"
 	"fmt"
-	"net/url"
 	"path"
 	"slices"
 	"strings"
 
 	"hostler/render/fact"
+	"hostler/spec/kind"
 	"hostler/spec/lang"
 )
 
@@ -58,52 +58,6 @@ func (p *parser) all(kind string) []*instance {
 	return out
 }
 
-func (p *parser) store(in *instance) {
-	b := in.body
-	in.common()
-	st := Store{Name: in.name, Place: in.spot(b.at).place()}
-	local, http := b.only("local"), b.only("http")
-	if v, ok := in.str(b, "deliver"); ok && (v == "presign" || v == "redirect") {
-		p.rep.err("not-in-this-version", in.spot(b.attrs["deliver"].at()), "Not in this version",
-			fmt.Sprintf("The language has deliver = %q, but this version of hostler does not do it yet. Use \"mirror\" or \"direct\".", v))
-	} else if v, ok := in.choice(b, "deliver", string(DeliverProxy), string(DeliverMirror), string(DeliverDirect)); ok {
-		st.Deliver = Deliver(v)
-	}
-	switch {
-	case local == nil && http == nil && b.odd:
-		return
-	case (local == nil) == (http == nil):
-		p.rep.err("store-kind", in.spot(b.at), "Store without a place", fmt.Sprintf("store.%s needs one of the blocks local { path = ... } and http { url = ... }.", in.name))
-		return
-	case local != nil:
-		st.Path, _ = in.str(local, "path")
-		if st.Path != "" && (!path.IsAbs(st.Path) || path.Clean(st.Path) != st.Path) {
-			p.rep.err("bad-path", in.spot(local.attrs["path"].at()), "Path is not absolute", fmt.Sprintf("The path of a local store is absolute and plain, such as /srv/images, not %q.", st.Path))
-		}
-		if st.Deliver != "" && st.Deliver != DeliverProxy {
-			p.rep.err("store-delivery", in.spot(b.attrs["deliver"].at()), "Delivery is not possible", "Files of a local store are served by hostler itself. Remove deliver.")
-		}
-		st.Deliver = DeliverProxy
-	default:
-		p.httpStore(in, http, &st)
-	}
-	p.fleet.Stores = append(p.fleet.Stores, st)
-}
-
-func (p *parser) httpStore(in *instance, b *body, st *Store) {
-	st.URL, _ = in.str(b, "url")
-	if u, err := url.Parse(st.URL); st.URL != "" && (err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.Fragment != "" || strings.ContainsAny(st.URL, " \t\r\n")) {
-		p.rep.err("bad-url", in.spot(b.attrs["url"].at()), "Bad URL", fmt.Sprintf("%q is not an http:// or https:// URL.", st.URL))
-	}
-	switch st.Deliver {
-	case "":
-		st.Deliver = DeliverMirror
-	case DeliverProxy:
-		p.rep.err("not-in-this-version", in.spot(in.body.attrs["deliver"].at()), "Not in this version",
-			"This version of hostler does not proxy an http store. Use \"mirror\", which fetches files beforehand, or \"direct\".")
-	}
-}
-
 // fileRef reads where a file is: store and key, or path.
 func (in *instance) fileRef(b *body) (FileRef, bool) {
 	f := FileRef{Place: in.spot(b.at).place()}
@@ -132,12 +86,12 @@ func (in *instance) fileRef(b *body) (FileRef, bool) {
 		}
 		return f, true
 	}
-	return f, hasStore && hasKey && in.goodKey(b, f.Key)
+	return f, hasStore && hasKey && in.goodKey(b, "key", f.Key)
 }
 
-func (in *instance) goodKey(b *body, key string) bool {
+func (in *instance) goodKey(b *body, attr, key string) bool {
 	if key == "" || strings.ContainsAny(key, "\r\n\t ") || slices.Contains(strings.Split(key, "/"), "..") {
-		in.p.rep.err("bad-key", in.spot(b.attrs["key"].at()), "Bad key", fmt.Sprintf("The key %q is empty, leaves the store or has white space in it.", key))
+		in.p.rep.err("bad-key", in.spot(b.attrs[attr].at()), "Bad key", fmt.Sprintf("The "+attr+" %q is empty, leaves the store or has white space in it.", key))
 		return false
 	}
 	return true
@@ -212,16 +166,19 @@ func (in *instance) imageFile(n *body, names map[string]*body) (ImageFile, bool)
 func (p *parser) template(in *instance) {
 	b := in.body
 	in.common()
-	t := Template{Name: in.name, Kind: "text", Engine: "gotmpl", ContentType: "text/plain; charset=utf-8", Place: in.spot(b.at).place()}
+	t := Template{Name: in.name, Kind: "text", Engine: "gotmpl", Deliveries: 3, ContentType: "text/plain; charset=utf-8", Place: in.spot(b.at).place()}
 	if k, ok := in.str(b, "kind"); ok {
-		if later := []string{"cloud-init", "ignition", "kickstart", "preseed", "talos", "grub"}; slices.Contains(later, k) {
+		if k == "grub" {
 			p.rep.err("not-in-this-version", in.spot(b.attrs["kind"].at()), "Not in this version", fmt.Sprintf("The language has the kind %q, but this version of hostler does not check it yet. Use \"text\".", k))
-		} else if k, ok := in.choice(b, "kind", "text", "ipxe"); ok {
+		} else if k, ok := in.choice(b, "kind", append([]string{"text", "ipxe"}, kind.Names()...)...); ok {
 			t.Kind = k
 		}
 	}
 	if c, ok := in.str(b, "content_type"); ok {
 		t.ContentType = c
+	}
+	if n, ok := in.number(b, "deliveries", 1, 1000); ok {
+		t.Deliveries = int(n)
 	}
 	source, content := b.attrs["source"], b.attrs["content"]
 	switch {

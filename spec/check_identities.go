@@ -111,6 +111,10 @@ func (p *parser) checkSettings(s *Settings, image string, at func(path string) s
 	for _, a := range s.KernelArgs {
 		for _, v := range a.Values {
 			p.checkLate(v, image, placeSpot(a.Place), "kernel argument "+a.Key)
+			if names := v.Secrets(); len(names) > 0 {
+				p.rep.err("secret-on-command-line", placeSpot(a.Place), "Secret on the command line",
+					fmt.Sprintf("The kernel argument %s holds secret(%q). A command line stands in the boot script, which anybody may fetch, and in /proc/cmdline. Put the secret into a template, and the template's address on the command line with self_url(\"NAME\").", a.Key, names[0]))
+			}
 		}
 	}
 	for _, v := range s.Vars {
@@ -135,13 +139,15 @@ func (p *parser) checkLate(t fact.Text, image string, at spot, what string) {
 			if p.units["template"][part.Value] == nil {
 				p.rep.err("unknown-template", at, "Unknown template", fmt.Sprintf("%s uses self_url(%q), but there is no template.%s.%s", what, part.Value, part.Value, didYouMean(part.Value, sortedKeys(p.units["template"]))))
 			}
-		case fact.LateURL:
-			p.checkRole(part.Value, image, at, what)
+		case fact.LateURL, fact.LateS3URI, fact.LateETag:
+			p.checkRole(part, image, at, what)
 		}
 	}
 }
 
-func (p *parser) checkRole(role, image string, at spot, what string) {
+// checkRole makes sure that the image has the file, and for s3uri and etag, that the file is in S3.
+func (p *parser) checkRole(part fact.Part, image string, at spot, what string) {
+	role := part.Value
 	if image == "" {
 		return // a machine that boots nothing asks for no URL
 	}
@@ -152,9 +158,12 @@ func (p *parser) checkRole(role, image string, at spot, what string) {
 	var roles []string
 	for _, f := range p.fleet.Images[i].Files {
 		if f.Role == role {
+			if st := p.fleet.Store(f.File.Store); part.Kind != fact.LateURL && (st == nil || st.S3 == nil) {
+				p.rep.err("not-in-s3", at, "File is not in S3", fmt.Sprintf("%s uses %s(%q), but that file of image.%s is not in a store of kind s3.", what, part.Kind, role, image))
+			}
 			return
 		}
 		roles = append(roles, f.Role)
 	}
-	p.rep.err("unknown-file-role", at, "Unknown file role", fmt.Sprintf("%s uses url(%q), but image.%s has no file of that role.%s", what, role, image, didYouMean(role, roles)))
+	p.rep.err("unknown-file-role", at, "Unknown file role", fmt.Sprintf("%s uses %s(%q), but image.%s has no file of that role.%s", what, part.Kind, role, image, didYouMean(role, roles)))
 }

@@ -13,7 +13,7 @@ import (
 func (p *parser) checkEarly(a *attr) {
 	text := p.textAt(a.at())
 	node, ok := a.expr.(hclsyntax.Node)
-	if !ok || !strings.Contains(text, "url(") && !strings.Contains(text, "bootserver(") && !strings.Contains(text, "bootif(") {
+	if !ok || !strings.Contains(text, "url(") && !strings.Contains(text, "bootserver(") && !strings.Contains(text, "bootif(") && !strings.Contains(text, "secret(") {
 		return
 	}
 	_ = hclsyntax.VisitAll(node, func(n hclsyntax.Node) hcl.Diagnostics {
@@ -39,7 +39,7 @@ func (p *parser) refuseLate(a *attr, e hclsyntax.Expression) {
 	}
 	_ = hclsyntax.VisitAll(e, func(n hclsyntax.Node) hcl.Diagnostics {
 		call, ok := n.(*hclsyntax.FunctionCallExpr)
-		if ok && (call.Name == "url" || call.Name == "self_url" || call.Name == "bootserver" || call.Name == "bootif") {
+		if ok && (call.Name == "url" || call.Name == "self_url" || call.Name == "bootserver" || call.Name == "bootif" || call.Name == "secret") {
 			p.rep.err("late-value-used-early", spot{Range: call.Range()}, "Late value used early",
 				fmt.Sprintf("%s() is only known when a machine asks, so nothing can be decided by it now. It can be put into a string, or handed to a template.", call.Name))
 			a.broken = true

@@ -1,8 +1,6 @@
 package spec
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -83,45 +81,10 @@ func labelMap(ls []Label) map[string]any {
 	return m
 }
 
-// nodeTexts executes the templates of every node, and keeps their digests.
-func (p *parser) nodeTexts() {
-	if len(p.templates) == 0 {
-		return
-	}
-	for i := range p.fleet.Nodes {
-		n := &p.fleet.Nodes[i]
-		if x := p.nodeList[i]; x.keepTexts {
-			n.Texts = p.mem.fleet.Nodes[x.before].Texts
-			continue
-		}
-		s := p.fleet.Effective(n)
-		for _, name := range s.templates() {
-			p.nodeText(n, name, s.Vars)
-		}
-	}
-}
-
-func (p *parser) nodeText(n *Node, name string, vars []Var) {
-	i := slices.IndexFunc(p.fleet.Templates, func(t Template) bool { return t.Name == name })
-	t := &p.fleet.Templates[i]
-	text, err := p.fleet.execute(p.templates[name], t, vars, n)
-	if err != nil {
-		p.rep.addUpTo(1, Diagnostic{Severity: Error, Code: "template-error", Summary: "Template does not execute", Place: &t.Place,
-			Detail:  fmt.Sprintf("template.%s, executed for %s: %s.", name, n.Address, err),
-			Related: []Related{{Text: "The node is here.", Place: n.Place}}})
-		return
-	}
-	if image := p.fleet.Profiles[n.Profile].Image; image != "" {
-		p.checkLate(text, image, placeSpot(t.Place), "template."+name)
-	}
-	sum := sha256.Sum256([]byte(text))
-	n.Texts = append(n.Texts, NodeText{Template: name, Digest: fact.Digest(hex.EncodeToString(sum[:])), Size: len(text)})
-}
-
 // templates names the templates that a machine with these settings may fetch, sorted.
 func (s *Settings) templates() []string {
 	var names []string
-	for _, name := range []string{s.Script, s.Config} {
+	for _, name := range []string{s.Script, s.Config, s.VendorData, s.NetworkConfig} {
 		if name != "" {
 			names = append(names, name)
 		}

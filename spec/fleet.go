@@ -2,6 +2,7 @@ package spec
 
 import (
 	"net/netip"
+	"strings"
 	"time"
 
 	"hostler/render/fact"
@@ -76,7 +77,9 @@ type Settings struct {
 	Loader          string // name of a loader, overriding the choice by architecture
 	Script          string // template of kind ipxe that replaces the generated boot script
 	ScriptForm      string // of the generated boot script: "hostler" or ScriptBSS
-	Config          string // template offered to the node by self_url
+	Config          string // template that is the node's configuration; for cloud-init its user-data
+	VendorData      string // template of cloud-init's vendor-data. Config, VendorData and NetworkConfig are set together
+	NetworkConfig   string // template of cloud-init's network-config
 	Domain          string
 	DNS             []netip.Addr
 	NTP             []netip.Addr
@@ -218,8 +221,42 @@ type Store struct {
 	Name    string
 	Path    string // local: a directory of the server; files are looked up below it, never outside
 	URL     string // http: files are URL + Key, byte for byte
+	S3      *S3    // s3: files are objects of a bucket
 	Deliver Deliver
 	Place   Place
+}
+
+// S3 is a bucket. What opens it is not for a spec to say.
+type S3 struct {
+	Endpoint  string // http://HOST[:PORT] or https://
+	Region    string
+	Bucket    string
+	Prefix    string // before each key, as it stands
+	PathStyle bool
+	TTL       time.Duration // of presigned URLs
+}
+
+// Object is the object of a key in the store's bucket.
+func (s *S3) Object(key string) fact.Object {
+	return fact.Object{Endpoint: s.Endpoint, Region: s.Region, Bucket: s.Bucket, Key: strings.TrimLeft(s.Prefix+key, "/"), PathStyle: s.PathStyle, TTL: s.TTL}
+}
+
+// Store finds a store by its name; nil when there is none.
+func (f *Fleet) Store(name string) *Store {
+	for i := range f.Stores {
+		if f.Stores[i].Name == name {
+			return &f.Stores[i]
+		}
+	}
+	return nil
+}
+
+// SamePlace reports whether two stores have the same files, however they are delivered.
+func (s *Store) SamePlace(t *Store) bool {
+	if (s.S3 == nil) != (t.S3 == nil) || s.Path != t.Path || s.URL != t.URL {
+		return false
+	}
+	return s.S3 == nil || s.S3.Endpoint == t.S3.Endpoint && s.S3.Bucket == t.S3.Bucket && s.S3.Prefix == t.S3.Prefix
 }
 
 // Deliver is how a machine gets a file of a store.
@@ -227,9 +264,10 @@ type Deliver string
 
 // The ways of delivery in this version.
 const (
-	DeliverProxy  Deliver = "proxy"  // served by hostler itself from the store: always so for local
-	DeliverMirror Deliver = "mirror" // fetched when the revision is prepared, verified, kept by digest and served by hostler
-	DeliverDirect Deliver = "direct" // the machine is given the store's own URL
+	DeliverProxy   Deliver = "proxy"   // served by hostler itself from the store: always so for local
+	DeliverMirror  Deliver = "mirror"  // fetched when the revision is prepared, verified, kept by digest and served by hostler
+	DeliverDirect  Deliver = "direct"  // the machine is given the store's own URL
+	DeliverPresign Deliver = "presign" // the machine is given the object's URL, signed when it asks
 )
 
 // Image is what a machine boots.
@@ -253,12 +291,13 @@ type ImageFile struct {
 // Template is text rendered for a node.
 type Template struct {
 	Name        string
-	Kind        string // "ipxe" or "text"
+	Kind        string // "ipxe", "text", or one of kind.Names
 	Engine      string // "gotmpl" (text/template) or "hcl"
 	Source      string // the template's text
 	File        string // where the text came from, for errors
 	Vars        []Var
 	ContentType string
+	Deliveries  int // how often in one boot a text with secrets is given out
 	Place       Place
 }
 
@@ -330,6 +369,7 @@ type NodeText struct {
 	Template string
 	Digest   fact.Digest
 	Size     int
+	Secrets  []string // names of the secrets in it, sorted
 }
 
 // Label is a name with a value.

@@ -142,7 +142,9 @@ func (f *Fleet) Effective(n *Node) Settings {
 	out.Loader = cmp.Or(own.Loader, base.Loader)
 	out.Script = cmp.Or(own.Script, base.Script)
 	out.ScriptForm = cmp.Or(own.ScriptForm, base.ScriptForm)
-	out.Config = cmp.Or(own.Config, base.Config)
+	if own.hasConfig() {
+		out.Config, out.VendorData, out.NetworkConfig = own.Config, own.VendorData, own.NetworkConfig
+	}
 	out.Domain = cmp.Or(own.Domain, base.Domain)
 	out.DNS, out.NTP = either(own.DNS, base.DNS), either(own.NTP, base.NTP)
 	out.KernelArgsOrder = either(own.KernelArgsOrder, base.KernelArgsOrder)

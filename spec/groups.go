@@ -153,7 +153,8 @@ func (p *parser) finishProfiles() {
 	}
 	p.fleet.Nodes = make([]Node, 0, len(p.nodeList))
 	for i, n := range p.nodeList {
-		n.index, n.Node.Profile = int32(i), n.profile.index
-		p.fleet.Nodes = append(p.fleet.Nodes, n.Node)
+		p.fleet.Nodes = append(p.fleet.Nodes, *n.Node)
+		n.index, n.Node = int32(i), &p.fleet.Nodes[i]
+		n.Node.Profile, n.Texts = n.profile.index, nil
 	}
 }

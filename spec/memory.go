@@ -29,6 +29,7 @@ type memory struct {
 	surroundings string
 	templating   string
 	addressing   string
+	checked      checked
 	fleet        *Fleet
 }
 
@@ -53,7 +54,7 @@ func (e *Evaluator) Parse(in Input) (*Fleet, Diagnostics) {
 
 func (p *parser) remember() *memory {
 	m := &memory{tree: p.tree, texts: map[string]string{}, values: map[string]cty.Value{}, roots: map[string]int{}, nodes: p.made,
-		surroundings: p.surroundings, templating: p.templating, addressing: p.addressing(), fleet: p.fleet}
+		surroundings: p.surroundings, templating: p.templating, addressing: p.addressing(), checked: p.checked, fleet: p.fleet}
 	for root, units := range p.units {
 		if root == "node" {
 			continue
@@ -293,7 +294,8 @@ func (p *parser) takeOver(u *unit, n, old *nodeSource) {
 	n.keepTexts = t.texts
 	p.join(n, t.new)
 	if !t.late {
-		n.before = -1
+		own := *n.Node
+		n.before, n.Node = -1, &own
 		p.ownSettings(n, &subject{p: p, n: n})
 	} else if n.Own != nil {
 		p.checkOwn(n)
@@ -364,7 +366,8 @@ func (p *parser) addressing() string {
 // textInputs is what of a profile decides which templates its nodes have, and what they make.
 func (pr *profile) textInputs() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%q %q %q %q\n", pr.Image, pr.Settings.Script, pr.Settings.Config, pr.Settings.templates())
+	s := &pr.Settings
+	fmt.Fprintf(&b, "%q %q %q %q %q %q\n", pr.Image, s.Script, s.Config, s.VendorData, s.NetworkConfig, s.templates())
 	writeVars(&b, pr.Settings.Vars)
 	return b.String()
 }
@@ -386,6 +389,9 @@ func (p *parser) shareNodes() {
 		}
 	}
 	p.fleet.Nodes = p.mem.fleet.Nodes
+	for i, n := range p.nodeList {
+		n.Node = &p.fleet.Nodes[i]
+	}
 }
 
 // Same reports whether two nodes are the same because they share all their parts. Nodes that are equal without sharing may be

@@ -15,7 +15,7 @@ import (
 
 // nodeSource is a node with the block and row that it came from.
 type nodeSource struct {
-	Node
+	*Node          // once there is a fleet, in it; while it is taken over as it was, in the fleet before
 	scope   *scope // while it is read
 	body    *body
 	profile *profile
@@ -65,7 +65,7 @@ func (p *parser) readNode(b *body, s *scope, name string) (*nodeSource, bool) {
 		}
 		name = text
 	}
-	n := &nodeSource{scope: s, body: b, before: -1, Node: Node{Name: fact.NodeName(name), Address: s.owner, Place: s.spot(b.at).place()}}
+	n := &nodeSource{scope: s, body: b, before: -1, Node: &Node{Name: fact.NodeName(name), Address: s.owner, Place: s.spot(b.at).place()}}
 	if !p.goodName(name, "node", n.at("name")) {
 		return nil, false
 	}

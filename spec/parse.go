@@ -43,6 +43,7 @@ type parser struct {
 	subnetByName   map[string]int    // index into fleet.Subnets
 	subnetList     []subnetSource    // parallel to fleet.Subnets
 	templates      map[string]*lang.Template
+	checked        checked // texts of templates
 	nodeList       []*nodeSource
 	unknown        *spot // of a value that could not be evaluated; the mistake must have been reported
 	groups         map[string]*group

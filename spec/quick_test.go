@@ -88,7 +88,7 @@ func FuzzPlain(f *testing.F) {
 	}
 	row := cty.ObjectVal(map[string]cty.Value{"a": cty.StringVal(""), "number": cty.NumberIntVal(7), "null": cty.NullVal(cty.String), "list": cty.ListVal([]cty.Value{cty.True})})
 	s := &scope{p: newParser(Input{}, nil), elem: &element{key: "k", val: row}}
-	s.self = &subject{p: s.p, n: &nodeSource{Node: Node{Name: "n1", Interfaces: []Interface{{Name: "boot", MAC: fact.MAC{2, 1}}}}}}
+	s.self = &subject{p: s.p, n: &nodeSource{Node: &Node{Name: "n1", Interfaces: []Interface{{Name: "boot", MAC: fact.MAC{2, 1}}}}}}
 	ctx := &hcl.EvalContext{Variables: map[string]cty.Value{"each": s.each(), "self": s.self.value()}}
 	f.Fuzz(func(t *testing.T, text string) {
 		if lang.Prescan([]byte(text)) != nil {

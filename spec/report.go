@@ -19,6 +19,9 @@ const (
 	maxAtPlace = 3  // of one code at one place
 )
 
+// codeSecret is the one mistake whose source line is not shown.
+const codeSecret = "secret-in-spec"
+
 // spot is where something stands while parsing: a range of a file and, if its values came from a table, the row.
 type spot struct {
 	hcl.Range
@@ -129,7 +132,9 @@ func (r *report) finish() Diagnostics {
 			d.Detail += fmt.Sprintf(" The same for %d more.", n)
 		}
 		if d.Place != nil {
-			d.Snippet = r.snippet(*d.Place)
+			if d.Code != codeSecret {
+				d.Snippet = r.snippet(*d.Place)
+			}
 			if s := r.sources[d.Place.File]; s != nil {
 				d.Address = s.context(d.Place.Line).address
 			}

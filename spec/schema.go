@@ -14,8 +14,9 @@ type Block struct {
 	// Later names what the language will have, but not in this version: blocks and attributes alike. Using one is an error, so
 	// that nothing an author relies on is ignored.
 	Later    []string
-	Open     bool // any attribute is allowed (locals)
-	readable bool // others may read its attributes through a reference
+	Secret   []string // names of secrets that people would write here, and must not
+	Open     bool     // any attribute is allowed (locals)
+	readable bool     // others may read its attributes through a reference
 }
 
 // Attr is an attribute of a block.
@@ -85,14 +86,24 @@ func loaderBlock() *Block {
 func storeBlock() *Block {
 	return &Block{Type: "store", Labels: []string{"NAME"}, readable: true, Doc: "Where files of images live.", Attrs: []Attr{
 		text(description, "What it holds."),
-		{Name: "deliver", Type: "string", Default: `"proxy" for local, "mirror" for http`, Class: "next-boot", Doc: "How machines get a file: proxy, mirror or direct."},
+		{Name: "deliver", Type: "string", Default: `"proxy" for local, "mirror" for http, "presign" for s3`, Class: "next-boot", Doc: "How machines get a file: proxy (hostler passes it on), mirror (hostler fetches it beforehand, verifies and keeps it), direct (from the store itself) or, of s3, presign (from the store, by a URL that is signed when the machine asks)."},
 	}, Blocks: []*Block{
 		{Type: "local", Once: true, Doc: "A directory of the server.", Attrs: []Attr{
 			{Name: "path", Type: "string", Required: true, Class: "next-boot", Doc: "Absolute path of the directory."}}},
 		{Type: "http", Once: true, Doc: "A web server.", Attrs: []Attr{
 			{Name: "url", Type: "string", Required: true, Class: "next-boot", Doc: "What stands before each key."}},
 			Later: []string{"headers", "ca"}},
-	}, Later: []string{"s3", "presign", "cache"}}
+		{Type: "s3", Once: true, Doc: "A bucket of an S3 service. The keys that open it are in the server's configuration, in a block s3 with the same endpoint.", Attrs: []Attr{
+			{Name: "endpoint", Type: "string", Required: true, Class: "next-boot", Doc: "Where the service is: https://HOST or http://HOST:PORT, as machines and hostler reach it."},
+			{Name: "region", Type: "string", Default: `"us-east-1"`, Class: "next-boot", Doc: "Its region, which is part of every signature."},
+			{Name: "bucket", Type: "string", Required: true, Class: "next-boot", Doc: "The bucket."},
+			{Name: "prefix", Type: "string", Default: `""`, Class: "next-boot", Doc: "What stands before each key."},
+			{Name: "path_style", Type: "bool", Default: "true", Class: "next-boot", Doc: "True for HOST/BUCKET/KEY, false for BUCKET.HOST/KEY."},
+		}, Secret: []string{"access_key", "secret_key"}},
+		{Type: "presign", Once: true, Doc: "Presigned URLs of an s3 store.", Attrs: []Attr{
+			{Name: "ttl", Type: "duration", Default: `"15m"`, Class: "next-boot", Doc: "How long one holds: 1m to 7d. Machines that ask within a tenth of it may be given the same."},
+		}, Later: []string{"method"}},
+	}, Later: []string{"cache"}}
 }
 
 func imageBlock() *Block {
@@ -127,12 +138,13 @@ func fileAttrs() []Attr {
 func templateBlock() *Block {
 	return &Block{Type: "template", Labels: []string{"NAME"}, readable: true, Doc: "Text rendered for each node: a boot script, or configuration that it fetches.", Attrs: []Attr{
 		text(description, "What it makes."),
-		{Name: "kind", Type: "string", Default: `"text"`, Class: "next-boot", Doc: "ipxe or text."},
+		{Name: "kind", Type: "string", Default: `"text"`, Class: "next-boot", Doc: "What it must be: ipxe, cloud-init, ignition, kickstart, preseed or talos, which are checked for each node; or text, which is not."},
 		{Name: "source", Type: "string", Class: "next-boot", Doc: "A file of the repository; .gotmpl is text/template, .tmpl an HCL template."},
 		{Name: "content", Type: "string", Class: "next-boot", Doc: "The text itself, instead of source, as text/template."},
 		{Name: "vars", Type: "map(any)", Default: "{}", Class: "next-boot", Doc: "Values for the template."},
+		{Name: "deliveries", Type: "number", Default: "3", Class: "next-boot", Doc: "How often in one boot a text with secrets is given out; after that the machine must boot again."},
 		{Name: "content_type", Type: "string", Default: `"text/plain; charset=utf-8"`, Class: "next-boot", Doc: "Media type that it is served with."},
-	}, Later: []string{"once", "engine"}}
+	}, Later: []string{"engine"}}
 }
 
 func subnetBlock() *Block {
@@ -206,7 +218,7 @@ func settings(b *Block) *Block {
 		Attr{Name: "loader", Type: "loader", Default: "by architecture", Class: "next-boot", Doc: "The loader, whatever the architecture."},
 		Attr{Name: "script", Type: "template", Class: "next-boot", Doc: "A template of kind ipxe that replaces the generated boot script."},
 		Attr{Name: "script_form", Type: "string", Default: `"hostler"`, Class: "next-boot", Doc: "Of the generated boot script: hostler; or bss for the lines that a Boot Script Service writes and nothing else, where tools compare them. It has no token, and so no configuration that asks for one."},
-		Attr{Name: "config", Type: "template", Class: "next-boot", Doc: "The template that is the node's configuration."},
+		Attr{Name: "config", Type: "template", Class: "next-boot", Doc: "The template that is the node's configuration, or for cloud-init a map of them: { user-data = ..., vendor-data = ..., network-config = ... }."},
 		Attr{Name: "domain", Type: "string", Class: "next-renew", Doc: "DNS domain.", Read: true},
 		Attr{Name: "dns", Type: "list(ip)", Class: "next-renew", Doc: "Name servers.", Read: true},
 		Attr{Name: "ntp", Type: "list(ip)", Class: "next-renew", Doc: "Time servers.", Read: true},

@@ -94,9 +94,7 @@ func (s *scope) scalars(b *body, l *layer) {
 	if v, ok := s.choice(b, "script_form", "hostler", ScriptBSS); ok {
 		s.set(l, b, "script_form", "script_form", v, func(t *Settings) { t.ScriptForm = v })
 	}
-	if v, ok := s.ref(b, "config", "template"); ok {
-		s.set(l, b, "config", "config", "template."+v, func(t *Settings) { t.Config = v })
-	}
+	s.config(b, l)
 	if v, ok := s.domain(b); ok {
 		s.set(l, b, "domain", "domain", v, func(t *Settings) { t.Domain = v })
 	}

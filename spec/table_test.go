@@ -185,7 +185,7 @@ func dumpNode(b *strings.Builder, f *Fleet, n *Node) {
 }
 
 func dumpSettings(b *strings.Builder, s *Settings) {
-	fmt.Fprintf(b, "    boot=%s loader=%s script=%s config=%s domain=%s dns=%v ntp=%v lease=%v retry=%v\n", s.Boot, s.Loader, s.Script, s.Config, s.Domain, s.DNS, s.NTP, s.Lease, s.Retry)
+	fmt.Fprintf(b, "    boot=%s loader=%s script=%s config=%s domain=%s dns=%v ntp=%v lease=%v retry=%v\n", s.Boot, s.Loader, s.Script, s.ConfigText(), s.Domain, s.DNS, s.NTP, s.Lease, s.Retry)
 	fmt.Fprintf(b, "    args:")
 	for _, a := range s.KernelArgs {
 		fmt.Fprintf(b, " %s%s", a.Key, mark(a.Remove, a.PerNode))

@@ -55,14 +55,18 @@ func (s *scope) tooEarly(name, text string, at spot) {
 		fmt.Sprintf("The value of %s holds %s, which is only known when a machine asks. Such values can be used in kernel_args, vars and templates.", name, fact.Text(text)))
 }
 
-// lateProblem says why a text's late values were not made by url, self_url, bootserver or bootif.
+// lateProblem says why a text's late values were not made by the functions for them.
 func lateProblem(t fact.Text) string {
 	for _, p := range t.Parts() {
 		switch {
 		case p.Kind == "" && strings.IndexByte(p.Value, 0) >= 0:
 			return "it holds a NUL character"
-		case p.Kind == fact.LateURL || p.Kind == fact.LateConfig:
+		case p.Kind == fact.LateURL || p.Kind == fact.LateConfig || p.Kind == fact.LateS3URI || p.Kind == fact.LateETag:
 			if nameProblem(p.Value) != "" {
+				return "it holds a NUL character"
+			}
+		case p.Kind == fact.LateSecret:
+			if name, _ := fact.SecretOf(p.Value); !fact.IsSecretName(name) {
 				return "it holds a NUL character"
 			}
 		case (p.Kind == fact.LateServer || p.Kind == fact.LateBootIF) && p.Value == "":

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -38,6 +40,30 @@ func TestLogOptions(t *testing.T) {
 			t.Errorf("%s %s: got %s, want %s", c.format, c.level, got, c.want)
 		}
 	}
+}
+
+// An error that each packet brings about is told a few times, and then once a minute that there are more.
+func TestLogOfOneFault(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out bytes.Buffer
+		log, err := (&logOptions{format: "text", level: "info"}).logger(&out)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 1000 {
+			log.With("mac", "x").Error("a fault", "stack", "...")
+			log.Info("an answer")
+		}
+		log.Error("another")
+		time.Sleep(time.Minute)
+		log.Error("a fault")
+		text := out.String()
+		for line, want := range map[string]int{"a fault": 31, "an answer": 1000, "another": 1, "left out": 1} {
+			if n := strings.Count(text, line); n != want {
+				t.Errorf("%d lines have %q, want %d", n, line, want)
+			}
+		}
+	})
 }
 
 // TestLog holds what an operator reads after a machine booted, line by line: the lease, the script, that it is ready. And that a

@@ -92,6 +92,26 @@ func TestMachines(t *testing.T) {
 			t.Errorf("the inbox:\n%s", out)
 		}
 	})
+	t.Run("a machine of the inbox is adopted, and is declared when that is committed", func(t *testing.T) {
+		out, code := s.hostler("adopt", "-var", "files="+files, "-write=machines.csv", repo, "52:54:00:00:00:99")
+		if code != exitOK || !strings.Contains(out, "to machines.csv") {
+			t.Fatalf("%d:\n%s", code, out)
+		}
+		name := regexp.MustCompile(`Wrote (\S+) to`).FindStringSubmatch(out)[1]
+		if out, _ := s.hostler("nodes"); strings.Contains(out, "52:54:00:00:00:99") {
+			t.Errorf("it is bound before anybody reviewed it:\n%s", out)
+		}
+		l.commit(repo, "adopt "+name)
+		s.eventually("it to be declared", func() bool { out, _ := s.hostler("nodes"); return strings.Contains(out, name) })
+		if out, _ := s.hostler("inbox"); strings.Contains(out, "52:54:00:00:00:99") {
+			t.Errorf("it is still in the inbox:\n%s", out)
+		}
+		if out, err := wire("52:54:00:00:00:99", "-force"); err != nil || strings.Contains(out, " discover ") {
+			t.Errorf("it boots as nobody: %v\n%s", err, out)
+		}
+		must(t, "git", "-C", repo, "revert", "--no-edit", "HEAD")
+		s.eventually("it to be nobody again", func() bool { out, _ := s.hostler("nodes"); return !strings.Contains(out, name) })
+	})
 	t.Run("ROM, iPXE and operating system have one address, whatever client id each sends", func(t *testing.T) {
 		out, err := wire("uefi1")
 		if err != nil {

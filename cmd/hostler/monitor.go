@@ -70,7 +70,7 @@ func (s *server) sample() metrics.Sample {
 	v := metrics.Sample{
 		Version: versionText(), Revision: r.LastApplied, Applied: r.ServingSince, Checked: r.Checked, Pending: r.Pending != "",
 		Healthy: map[string]float64{}, Failures: map[string]uint64{}, Dropped: map[string]uint64{"dhcp": d.Dropped, "events": s.boots.Lost()},
-		Nodes: map[metrics.NodeState]int{}, Stuck: map[fact.Stage]int{}, Pools: map[metrics.PoolState]uint64{},
+		Nodes: map[metrics.NodeState]int{}, Stuck: map[metrics.Stuck]int{}, Pools: map[metrics.PoolState]uint64{},
 	}
 	v.Notices = noticed(d.Totals)
 	t := s.tftp.State()
@@ -124,24 +124,26 @@ func noticed(totals []dhcp.NoticeTotal) map[metrics.Notice]uint64 {
 // countNodes counts the declared machines by the state of their newest boots.
 func (s *server) countNodes(snapshot *render.Snapshot, v *metrics.Sample) {
 	unseen := snapshot.Counts()
-	s.boots.Each(func(mac fact.MAC, furthest fact.Stage, o timeline.Outcome) {
+	s.boots.Each(func(mac fact.MAC, _ fact.Stage, o timeline.Outcome) {
 		subnet, _, held, declared := snapshot.Belongs(mac)
 		if !declared {
 			return
 		}
 		o = outcome(snapshot, mac, o)
 		state := string(o)
-		switch {
-		case held:
+		if held {
 			state = "held"
-		case o == timeline.Stuck:
-			v.Stuck[furthest]++
 		}
 		v.Nodes[metrics.NodeState{Subnet: subnet, State: state}]++
 		unseen[subnet]--
 	})
 	for subnet, n := range unseen {
 		v.Nodes[metrics.NodeState{Subnet: subnet, State: "unseen"}] = max(n, 0)
+	}
+	for _, m := range s.surroundings(false).stuck(admin.Filter{}) {
+		if m.Boot != nil {
+			v.Stuck[metrics.Stuck{Stage: m.Boot.Stage, Cause: m.Diagnosis.Rule}]++
+		}
 	}
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -109,7 +110,7 @@ func (b *planBaseline) lend(target *reconcile.Loaded) {
 	same := map[string]bool{}
 	for _, old := range b.snapshot.Fleet().Stores {
 		for _, new := range target.Fleet.Stores {
-			same[old.Name] = same[old.Name] || old.Name == new.Name && old.Path == new.Path && old.URL == new.URL
+			same[old.Name] = same[old.Name] || old.Name == new.Name && old.SamePlace(&new)
 		}
 	}
 	lent := maps.Clone(target.Artifacts)
@@ -119,8 +120,11 @@ func (b *planBaseline) lend(target *reconcile.Loaded) {
 			continue
 		}
 		if parts := strings.SplitN(id, ":", 3); len(parts) == 3 && parts[0] == "store" && same[parts[1]] {
-			if _, seen := lent[id]; !seen {
+			if t, seen := lent[id]; !seen {
 				lent[id] = a
+			} else if t.ETag == "" { // an object, which only a server has the keys to look at
+				t.Digest, t.Size, t.ETag, t.ByETag = cmp.Or(t.Digest, a.Digest), cmp.Or(t.Size, a.Size), a.ETag, a.ByETag
+				lent[id] = t
 			}
 		}
 	}

@@ -18,6 +18,7 @@ import (
 	"hostler/reconcile"
 	"hostler/reconcile/inbox"
 	"hostler/reconcile/ledger"
+	"hostler/reconcile/s3"
 	"hostler/reconcile/source"
 	"hostler/reconcile/timeline"
 	"hostler/render/fact"
@@ -43,12 +44,14 @@ type server struct {
 	boots   *timeline.Timeline
 	inbox   *inbox.Inbox
 	tls     *httpd.Certificate // nil without a TLS listener
+	s3      *s3.Service
 	recon   *reconcile.Reconciler
 	dhcp    *dhcp.Server
 	http    *httpd.Server
 	tftp    *tftp.Server
 	metrics *metrics.Metrics
 	packets *capture.Store
+	proven  provenImages
 	tasks   []task
 	listens []string
 	undo    []func() // in reverse, when it never ran
@@ -78,6 +81,9 @@ func newServer(c serverconf.Config, log *slog.Logger) (s *server, err error) {
 	if err := s.loadCertificate(); err != nil {
 		return s, err
 	}
+	if s.s3, err = s3.New(accounts(c.S3), os.Getenv, time.Now); err != nil {
+		return s, err
+	}
 	var both errgroup.Group // each reads as much as there are machines, and neither needs the other
 	both.Go(s.openLeases)
 	both.Go(s.newReconciler)
@@ -88,6 +94,15 @@ func newServer(c serverconf.Config, log *slog.Logger) (s *server, err error) {
 		return s, err
 	}
 	return s, nil
+}
+
+// accounts are the keys of S3 as the package takes them.
+func accounts(blocks []serverconf.S3) []s3.Account {
+	var list []s3.Account
+	for _, b := range blocks {
+		list = append(list, s3.Account(b))
+	}
+	return list
 }
 
 func (s *server) later(undo func()) { s.undo = append(s.undo, undo) }
@@ -135,6 +150,7 @@ func (s *server) openState() (err error) {
 		return fmt.Errorf("opening the state in %s: %w", s.config.StateDir, err)
 	}
 	s.store = measured{s.store, s.metrics}
+	s.proven.store = s.store
 	s.later(func() { s.store.Close() })
 	s.boots, err = timeline.Open(filepath.Join(s.config.StateDir, "timeline"), marks{s.store}, time.Now, s.log)
 	if err != nil {
@@ -171,7 +187,7 @@ func (s *server) newReconciler() error {
 		return err
 	}
 	s.recon, err = reconcile.New(reconcile.Config{
-		Source: src, Ledger: s.store, StateDir: s.config.StateDir, StoreRoots: s.config.StoreRoots, Trust: trust, Poll: c.Poll, Sync: reconcile.Sync(c.Sync), AllowRewind: c.AllowRewind,
+		Source: src, Ledger: s.store, StateDir: s.config.StateDir, S3: s.s3, StoreRoots: s.config.StoreRoots, Trust: trust, Poll: c.Poll, Sync: reconcile.Sync(c.Sync), AllowRewind: c.AllowRewind,
 		Vars: s.config.Vars, Limits: reconcile.Limits{Wall: s.config.Limits.EvalTime, Memory: s.config.Limits.EvalMemory}, Log: s.log, Now: time.Now,
 		Probe: func(_ fact.Revision, took time.Duration) { s.metrics.Converged(took) },
 	})
@@ -202,7 +218,7 @@ func (s *server) bind() error {
 	holders := holders{s.leases, d}
 	t, err := tftp.Listen(tftp.Config{
 		Addr: l.TFTP, SinglePort: l.TFTPSinglePort, Interfaces: s.config.Interfaces, Current: s.recon.Current, Older: s.recon.Older, Blobs: s.recon, Leases: holders, Boots: s.boots,
-		Base: base, Event: s.event, Packet: s.packets.Add, Log: s.log, Now: time.Now,
+		Base: base, Signer: s.s3, Event: s.event, Packet: s.packets.Add, Log: s.log, Now: time.Now,
 		MaxTransfers: s.config.Limits.TFTPTransfers, MaxPerClient: s.config.Limits.TFTPPerClient,
 	})
 	if err != nil {
@@ -212,7 +228,7 @@ func (s *server) bind() error {
 	s.later(func() { t.Close() })
 	h, err := httpd.Listen(httpd.Config{
 		Addr: l.HTTP, Interfaces: s.config.Interfaces, Current: s.recon.Current, At: s.recon.At, Older: s.recon.Older, Blobs: s.recon,
-		Leases: holders, Boots: s.boots, Base: base, Event: s.event, Packet: s.packets.Add, Log: s.log, Now: time.Now,
+		Leases: holders, Boots: s.boots, Base: base, Signer: s.s3, Event: s.event, Packet: s.packets.Add, Log: s.log, Now: time.Now,
 		Secure: l.HTTPS, TLS: s.tls,
 		MaxConns: s.config.Limits.HTTPConnections, PerClient: s.config.Limits.HTTPPerClient, Drain: s.config.Limits.HTTPDrain,
 	})

@@ -12,10 +12,27 @@ const (
 	retransmission = 10 * time.Second // a client that repeats itself with a new transaction has not started again
 	sameXid        = 2 * time.Minute  // a client repeats itself with the same transaction
 	osTime         = time.Hour        // how long DHCP messages of an operating system belong to the boot that started it
-	stuckAfter     = 10 * time.Minute // silence; longer than the longest download of a kernel or initrd, during which nothing is reported
+	loopGap        = 10 * time.Minute // between two boots of a machine that starts over and over; firmware goes through its list sooner
+	mostLoops      = 3                // boots in a row without one that was ready, before the next is called stuck
+	mostRetries    = 3                // of a script, the same
 	mostEvents     = 1000             // of one boot, when it is shown
 	mostSeenXids   = 8
 )
+
+// patience is for how long nothing need be heard of a machine that is all right, by the furthest stage.
+var patience = [...]time.Duration{
+	fact.StageNone:     10 * time.Minute,
+	fact.StageDiscover: 3 * time.Minute, // PXE asks for one minute (PXE 2.1 section 2.2.3), UEFI goes on to its next entry and comes back
+	fact.StageOffer:    2 * time.Minute, // the longest that firmware collects offers is ten seconds; four repetitions of its Request take one minute
+	fact.StageRequest:  2 * time.Minute,
+	fact.StageAck:      2 * time.Minute,  // the loader is asked for within seconds; EDK2 repeats that for half a minute
+	fact.StageLoader:   5 * time.Minute,  // a file is reported when it was sent: GRUB fetches kernels by TFTP
+	fact.StageScript:   10 * time.Minute, // a kernel that another server delivers is not seen at all
+	fact.StageKernel:   10 * time.Minute, // the initrd is reported at its end: two gigabytes in ten minutes are 30 Mbit/s
+	fact.StageInitrd:   10 * time.Minute, // dracut gives up after three, large servers count their memory and disks first
+	fact.StageConfig:   30 * time.Minute, // whatever a first start installs
+	fact.StageReady:    0,
+}
 
 // Outcome is what became of a boot.
 type Outcome string
@@ -23,10 +40,11 @@ type Outcome string
 // The outcomes.
 const (
 	Booting Outcome = "booting"
-	Ready   Outcome = "ready" // the machine said so
-	Stuck   Outcome = "stuck" // nothing was heard of it for ten minutes
-	Ended   Outcome = "ended" // the machine began another boot before it was ready
-	Local   Outcome = "local" // nothing was heard of it because it was to start by itself; who knows the spec says so instead of Stuck
+	Ready   Outcome = "ready"  // the machine said so
+	Stuck   Outcome = "stuck"  // nothing was heard of it for longer than its stage takes, or it goes round in a circle
+	Ended   Outcome = "ended"  // the machine began another boot before it was ready
+	Local   Outcome = "local"  // nothing was heard of it because it was to start by itself; who knows the spec says so instead of Stuck
+	Played  Outcome = "played" // no machine: somebody tried the servers out with its address
 )
 
 // Boot is one boot of one machine, as its events tell.
@@ -43,10 +61,36 @@ type Boot struct {
 	Last     time.Time     `json:"last"` // when anything was heard of it last
 	Bytes    int64         `json:"bytes"`
 	Retries  int           `json:"retries,omitempty"` // how often it asked for its script again
+	Resent   int           `json:"resent,omitempty"`  // packets of files that had to be sent again
+	Probes   int           `json:"probes,omitempty"`  // of its loaders: it asked for the size only
+	Again    int           `json:"again,omitempty"`   // how many boots before this one followed each other closely without one being ready
+	Remarks  []fact.Event  `json:"remarks,omitempty"` // the last step of each stage that was refused, failed, or a script that says why it boots nothing
 	Steps    []Step        `json:"steps"`             // by stage
 	Events   []fact.Event  `json:"events,omitempty"`  // in order; only from Boots
 	Omitted  int           `json:"omitted,omitempty"` // later events that Events does not have
 	ready    time.Time
+	first    time.Time // when the first of those boots began
+	played   bool
+}
+
+// Step gives what happened in one stage; nothing happened when its Count is 0.
+func (b *Boot) Step(stage fact.Stage) Step {
+	for _, s := range b.Steps {
+		if s.Stage == stage {
+			return s
+		}
+	}
+	return Step{Stage: stage}
+}
+
+// Remark gives what was wrong at a stage, if that was the last that happened there.
+func (b *Boot) Remark(stage fact.Stage) (fact.Event, bool) {
+	for _, e := range b.Remarks {
+		if e.Stage == stage {
+			return e, !e.Time.Before(b.Step(stage).Last)
+		}
+	}
+	return fact.Event{}, false
 }
 
 // Step sums up what happened in one stage of a boot.
@@ -63,7 +107,7 @@ type Step struct {
 // judged is a copy with its outcome. A boot that is not the machine's newest has ended.
 func (b *Boot) judged(now time.Time, newest bool) Boot {
 	c := *b
-	c.Steps = slices.Clone(b.Steps)
+	c.Steps, c.Remarks = slices.Clone(b.Steps), slices.Clone(b.Remarks)
 	c.Outcome, c.Since = b.outcome(now, newest)
 	return c
 }
@@ -72,12 +116,32 @@ func (b *Boot) outcome(now time.Time, newest bool) (o Outcome, since time.Time) 
 	switch {
 	case !b.ready.IsZero():
 		return Ready, b.ready
+	case b.played:
+		return Played, b.Start
 	case !newest:
 		return Ended, b.Last
-	case now.Sub(b.Last) > stuckAfter:
+	case now.Sub(b.Last) > patience[b.Stage]:
 		return Stuck, b.Last
+	case b.Again >= mostLoops:
+		return Stuck, b.first
+	case b.Circles():
+		return Stuck, b.Step(fact.StageScript).First
 	}
 	return Booting, b.Start
+}
+
+// Circles reports whether the machine asks for its script over and over, and got nothing behind it since it did the last time.
+func (b *Boot) Circles() bool {
+	if b.Retries < mostRetries {
+		return false
+	}
+	asked := b.Step(fact.StageScript).Last
+	for _, s := range b.Steps {
+		if _, bad := b.Remark(s.Stage); s.Stage > fact.StageScript && !bad && s.Last.After(asked) {
+			return false
+		}
+	}
+	return true
 }
 
 // running is the newest boot of a machine, with what decides where its next event belongs.
@@ -163,12 +227,44 @@ func (r *running) observe(e *fact.Event) {
 		}
 		r.scripted = true
 	}
+	r.Resent += e.Resent
+	if e.Stage == fact.StageLoader && e.Result == fact.Probe {
+		r.Probes++
+	}
+	r.played = r.played || e.What == played
+	r.remark(e)
 	r.step(e)
+}
+
+// remark keeps a step that tells why a boot gets no further.
+func (r *running) remark(e *fact.Event) {
+	if e.Result != fact.Refused && e.Result != fact.Failed && (e.Stage != fact.StageScript || e.Detail == "") {
+		return
+	}
+	i := slices.IndexFunc(r.Remarks, func(o fact.Event) bool { return o.Stage == e.Stage })
+	if i < 0 {
+		r.Remarks = append(r.Remarks, *e)
+	} else {
+		r.Remarks[i] = *e
+	}
+}
+
+// follows notes that a boot begins where another one ended.
+func (r *running) follows(old *running, at time.Time) {
+	r.first = at
+	if old != nil && old.ready.IsZero() && !old.played && at.Sub(old.Last) <= loopGap {
+		r.Again, r.first = old.Again+1, old.first
+	}
 }
 
 // reached reports whether the machine got as far as the event's stage: what it asks for by itself counts, and so does an
 // answer that it got, even in part.
-func reached(e *fact.Event) bool { return e.Result != fact.Refused || e.Stage <= fact.StageRequest }
+func reached(e *fact.Event) bool {
+	if e.Stage == fact.StageOffer || e.Stage == fact.StageAck { // one packet, which left or did not
+		return e.Result == fact.OK
+	}
+	return e.Result != fact.Refused || e.Stage <= fact.StageRequest
+}
 
 func (r *running) discovered(e *fact.Event) {
 	if r.client == fact.ClientIPXE && e.Client == fact.ClientIPXE && !slices.Contains(r.xids, e.Xid) && r.chains() {

@@ -175,6 +175,7 @@ func (t *Timeline) restoreEntry(s *segments, p place, e *entry) {
 	case m.last == nil || e.Boot > m.last.ID:
 		r := &running{extent: &extent{id: e.Boot, segments: s}}
 		r.ID, r.MAC, r.Node = e.Boot, m.mac, node
+		r.follows(m.last, e.Time)
 		t.replace(m, r)
 	case e.Boot < m.last.ID:
 		m.pastExtent(e.Boot, s).add(p)
@@ -288,4 +289,15 @@ func (t *Timeline) read(mac fact.MAC, x *extent) (b Boot, ok bool) {
 	b = r.judged(t.now(), false)
 	b.Events, b.Omitted = events, omitted
 	return b, ok
+}
+
+// Newest gives the newest boot of a machine, without its events.
+func (t *Timeline) Newest(mac fact.MAC) (Boot, bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	m := t.machines[mac]
+	if m == nil || m.last == nil {
+		return Boot{}, false
+	}
+	return m.last.judged(t.now(), true), true
 }

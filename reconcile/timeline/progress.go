@@ -28,6 +28,9 @@ type steps struct {
 }
 
 func (s *steps) add(r *running, o Outcome, at time.Time) {
+	if r.played {
+		return
+	}
 	s.each[s.n] = Progress{r.ID, r.MAC, r.Node, r.Revision, r.Stage, o, max(at.Sub(r.Start), 0)}
 	s.n++
 }

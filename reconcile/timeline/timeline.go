@@ -229,6 +229,7 @@ func (t *Timeline) begin(m *machine, at time.Time) *running {
 	id := newBootID(at)
 	r := &running{extent: &extent{id: id, segments: segments}}
 	r.ID, r.MAC, r.Node, r.Start, r.Last = id, m.mac, m.node, at, at
+	r.follows(m.last, at)
 	t.replace(m, r)
 	return r
 }

@@ -326,19 +326,52 @@ func TestFollowSlowly(t *testing.T) {
 	}
 }
 
-// Stuck is a matter of time alone.
+// TestStuck holds when a silent machine is called stuck: after as long as its stage takes.
 func TestStuck(t *testing.T) {
+	for stage := fact.StageDiscover; stage < fact.StageReady; stage++ {
+		synctest.Test(t, func(t *testing.T) {
+			tl := open(t, t.TempDir(), &marks{}, time.Now)
+			e := discover(mac1, "n1", 1, time.Time{})
+			e.Stage = stage
+			tl.Record(e)
+			last := time.Now()
+			time.Sleep(patience[stage])
+			if b := tl.Latest(nil)[0]; b.Outcome != Booting || !b.Since.Equal(last) {
+				t.Errorf("%s after %s: %s since %s", stage, patience[stage], b.Outcome, b.Since)
+			}
+			time.Sleep(time.Second)
+			if b := tl.Latest(nil)[0]; b.Outcome != Stuck || !b.Since.Equal(last) {
+				t.Errorf("%s later: %s since %s", stage, b.Outcome, b.Since)
+			}
+		})
+	}
+}
+
+// TestPlayed holds that a play is no boot of the machine: not stuck, not one of those that failed, and nobody is told of its progress.
+func TestPlayed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		tl := open(t, t.TempDir(), &marks{}, time.Now)
-		tl.Record(discover(mac1, "n1", 1, time.Time{}))
-		last := time.Now()
-		time.Sleep(stuckAfter)
-		if b := tl.Latest(nil)[0]; b.Outcome != Booting || !b.Since.Equal(last) {
-			t.Errorf("after %s: %s since %s", stuckAfter, b.Outcome, b.Since)
+		dir := t.TempDir()
+		tl := open(t, dir, &marks{}, time.Now)
+		tl.OnProgress(func(p Progress) { t.Errorf("told of %+v", p) })
+		for range 5 {
+			tl.Play(mac1, "n1")
+			tl.Record(discover(mac1, "n1", 1, time.Time{}))
+			time.Sleep(time.Minute)
 		}
-		time.Sleep(time.Second)
-		if b := tl.Latest(nil)[0]; b.Outcome != Stuck || !b.Since.Equal(last) {
-			t.Errorf("later: %s since %s", b.Outcome, b.Since)
+		time.Sleep(time.Hour)
+		look := func(tl *Timeline) {
+			t.Helper()
+			if b := tl.Boots(mac1, 0); len(b) != 5 || b[0].Outcome != Played || b[4].Outcome != Played || b[0].Stage != fact.StageDiscover || b[0].Again != 0 {
+				t.Errorf("got %+v", b)
+			}
+		}
+		look(tl)
+		tl.Close()
+		tl = open(t, dir, &marks{}, time.Now)
+		look(tl)
+		tl.Record(discover(mac1, "n1", 7, time.Time{}))
+		if b := tl.Latest(nil)[0]; b.Outcome != Booting || b.Again != 0 {
+			t.Errorf("the machine itself: %+v", b)
 		}
 	})
 }

@@ -88,7 +88,7 @@ func kindOf(n *spec.Node) kindKey {
 		}
 	}
 	if o := n.Own; o != nil {
-		b = fmt.Appendf(b, "; %s %s %s %s %v", o.Boot, o.Loader, o.Script, o.Config, o.KernelArgsReset)
+		b = fmt.Appendf(b, "; %s %s %s %s %v", o.Boot, o.Loader, o.Script, o.ConfigText(), o.KernelArgsReset)
 		for i := range o.KernelArgs {
 			b = append(append(b, ' '), o.KernelArgs[i].Key...)
 			b = strconv.AppendBool(append(b, ' '), o.KernelArgs[i].Remove)

@@ -70,11 +70,22 @@ func Offline(s *render.Snapshot, mac fact.MAC) *Memory {
 				return base + "/config/" + url.PathEscape(arg) + "?boot=none"
 			case fact.LateRetries:
 				return "0"
+			case fact.LatePresign:
+				return unsigned(arg)
 			}
 			return fact.NewLate(k, arg).String()
 		})
 	}
 	return m
+}
+
+// unsigned is the URL of an object in S3 with a sign that its signature is missing.
+func unsigned(object string) string {
+	o, err := fact.ParseObject(object)
+	if err != nil {
+		return fact.NewLate(fact.LatePresign, object).String()
+	}
+	return o.URL() + "?X-Amz-Expires=" + strconv.Itoa(int(o.TTL.Seconds())) + "&X-Amz-Signature=(when-asked)"
 }
 
 // exampleServer is the first address of a subnet that is nobody's.

@@ -148,3 +148,31 @@ func (a Arch) UEFI() bool { return strings.Contains(a.String(), "-uefi") }
 
 // HTTPBoot reports whether firmware of this architecture boots by HTTP (option 60 HTTPClient) and wants a URL.
 func (a Arch) HTTPBoot() bool { return strings.Contains(a.String(), "-http") }
+
+// Firmware is the kind of firmware as specs name it: bios, uefi or rpi; empty for others.
+func (a Arch) Firmware() string {
+	switch name := a.String(); {
+	case strings.Contains(name, "-bios"):
+		return "bios"
+	case a.UEFI():
+		return "uefi"
+	case name == "arm-rpiboot":
+		return "rpi"
+	}
+	return ""
+}
+
+// Processor is the processor as images name theirs, empty when it cannot be told. A BIOS does not say whether its processor has 64 bits;
+// today's have.
+func (a Arch) Processor() string {
+	name, _, found := strings.Cut(a.String(), "-")
+	switch {
+	case a.Firmware() == "bios":
+		return "x86_64"
+	case a.Firmware() == "rpi":
+		return "arm64"
+	case !found || a == NoArch:
+		return ""
+	}
+	return name
+}

@@ -1,6 +1,9 @@
 package fact
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // Text is text that may hold late values: places that are filled in when a machine asks, because they
 // are not known, or must not be written down, when the text is rendered. A late value is written
@@ -17,11 +20,57 @@ const (
 	LateSecure  Late = "secure"  // the same over TLS where the server offers that to machines, else the base; no argument
 	LateGRUB    Late = "grub"    // the boot HTTP server as a device of GRUB's with the path prefix: (http,HOST:PORT)/PREFIX; no argument
 	LateURL     Late = "url"     // URL of a file of the node's image; the role
+	LatePresign Late = "presign" // URL of an object in S3, signed for whoever asks; the object as its String writes it
+	LateS3URI   Late = "s3uri"   // s3://BUCKET/KEY of a file of the node's image; the role. Known when the text is rendered
+	LateETag    Late = "etag"    // what S3 calls the version of such a file; the role. Known when the text is rendered
 	LateConfig  Late = "config"  // URL of the node's own rendered template, bound to the boot; the template's name
 	LateBoot    Late = "boot"    // BOOTID.TOKEN of the running boot; no argument
 	LateBootIF  Late = "bootif"  // the interface that the machine boots from, as BOOTIF=01-MAC names it; no argument
+	LateSecret  Late = "secret"  // a secret; NAME, or ENCODING:NAME
 	LateRetries Late = "retries" // how often this boot asked for its script again; no argument
 )
+
+// How a secret is written into a text. Without an encoding it stands as it is.
+const (
+	EncodingBase64 = "base64" // every byte of it
+	EncodingJSON   = "json"   // as inside a quoted string of JSON or YAML
+)
+
+// SecretOf takes the argument of a LateSecret apart. What was quoted twice has two encodings.
+func SecretOf(arg string) (name string, encodings []string) {
+	words := strings.Split(arg, ":")
+	last := len(words) - 1
+	return words[last], words[:last]
+}
+
+// IsSecretName reports whether a secret can have the name: words of letters, digits, '.', '_' and '-', joined by '/'. None begins with a
+// dot, so that no name leads out of a folder.
+func IsSecretName(name string) bool {
+	if len(name) > 255 {
+		return false
+	}
+	for word := range strings.SplitSeq(name, "/") {
+		if word == "" || word[0] == '.' || strings.Trim(word, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") != "" {
+			return false
+		}
+	}
+	return true
+}
+
+// Secrets are the names of the secrets in a text, sorted.
+func (t Text) Secrets() []string {
+	var names []string
+	if strings.Contains(string(t), "\x00"+string(LateSecret)+":") {
+		t.each(func(p Part) {
+			if p.Kind == LateSecret {
+				name, _ := SecretOf(p.Value)
+				names = append(names, name)
+			}
+		})
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
 
 // NewLate gives the text of one late value.
 func NewLate(kind Late, arg string) Text { return Text("\x00" + string(kind) + ":" + arg + "\x00") }

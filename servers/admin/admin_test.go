@@ -44,6 +44,9 @@ func (room) Boots(f Filter) (any, error) {
 func (room) Packets(f Filter) (any, error) {
 	return fmt.Sprintf("%d packets of %s", f.Newest, f.Machine), nil
 }
+func (room) Stuck(_ context.Context, f Filter) (any, error) {
+	return "stuck: " + f.Machine + f.Subnet, nil
+}
 func (room) Reconcile(context.Context) error { return nil }
 func (room) Apply(_ context.Context, r ApplyRequest) (any, error) {
 	return nil, fmt.Errorf("%w: %s was not observed", ErrRefused, r.Revision)
@@ -95,6 +98,9 @@ func TestAnswers(t *testing.T) {
 	var boots string
 	if err := c.Get(ctx, "/v1/boots?machine=n1&n=3", &boots); err != nil || boots != "3 of n1" {
 		t.Errorf("boots: %q, %v", boots, err)
+	}
+	if err := c.Get(ctx, "/v1/stuck?machine=n1", &boots); err != nil || boots != "stuck: n1" {
+		t.Errorf("stuck: %q, %v", boots, err)
 	}
 	if err := c.Post(ctx, "/v1/reconcile", struct{}{}, nil); err != nil {
 		t.Errorf("reconcile: %v", err)

@@ -27,6 +27,10 @@ func routes(b Backend) http.Handler {
 	get("/v1/served", func(url.Values) (any, error) { return b.Served() })
 	get("/v1/boots", func(q url.Values) (any, error) { return b.Boots(filterOf(q)) })
 	get("/v1/packets", func(q url.Values) (any, error) { return b.Packets(filterOf(q)) })
+	mux.HandleFunc("GET /v1/stuck", func(w http.ResponseWriter, r *http.Request) {
+		v, err := b.Stuck(r.Context(), filterOf(r.URL.Query()))
+		answer(w, v, err)
+	})
 	mux.HandleFunc("POST /v1/reconcile", func(w http.ResponseWriter, r *http.Request) {
 		answer(w, struct{}{}, b.Reconcile(r.Context()))
 	})

@@ -25,14 +25,15 @@ import (
 // Backend is what the API is about. Values of type any are written as JSON; the commands that ask know their types.
 type Backend interface {
 	Watched
-	Status() any                         // what is served, and every condition
-	Nodes(f Filter) any                  // declared machines with what is known of them
-	Leases() []fact.Lease                // addresses in use
-	Inbox(f Filter) (any, error)         // machines that asked and that nobody declared
-	Boots(f Filter) (any, error)         // newest boots of a machine, or the newest of each
-	Packets(f Filter) (any, error)       // of the newest boots of a machine, as far as they are kept
-	Served() (any, error)                // the fleet, artifacts and leases that a plan compares with
-	Reconcile(ctx context.Context) error // look for a new revision now
+	Status() any                                      // what is served, and every condition
+	Nodes(f Filter) any                               // declared machines with what is known of them
+	Leases() []fact.Lease                             // addresses in use
+	Inbox(f Filter) (any, error)                      // machines that asked and that nobody declared
+	Boots(f Filter) (any, error)                      // newest boots of a machine, or the newest of each
+	Packets(f Filter) (any, error)                    // of the newest boots of a machine, as far as they are kept
+	Stuck(ctx context.Context, f Filter) (any, error) // machines that do not boot, or one machine, and why
+	Served() (any, error)                             // the fleet, artifacts and leases that a plan compares with
+	Reconcile(ctx context.Context) error              // look for a new revision now
 	Apply(ctx context.Context, r ApplyRequest) (any, error)
 	Follow(ctx context.Context, f func(fact.Event)) // every event from now on, until ctx ends
 	Backup(ctx context.Context, w io.Writer) error  // a copy of the state
@@ -44,12 +45,17 @@ type Filter struct {
 	Newest  int    // how many boots of a machine; 0: all that are kept
 	Subnet  string // only machines that boot there
 	State   string // only those whose newest boot is in this state
+
+	After time.Duration // of silence, after which a machine is stuck; 0: what its stage takes
 }
 
 func filterOf(q url.Values) Filter {
 	f := Filter{Machine: q.Get("machine"), Newest: 1, Subnet: q.Get("subnet"), State: q.Get("state")}
 	if n, err := strconv.Atoi(q.Get("n")); err == nil {
 		f.Newest = n
+	}
+	if d, err := time.ParseDuration(q.Get("after")); err == nil {
+		f.After = max(d, 0)
 	}
 	return f
 }

@@ -19,6 +19,7 @@ type report struct {
 	cfg      *Config
 	quiet    limiter
 	notices  notices
+	relays   relays
 	unknown  allowance // of lines about machines that nobody declared
 	received atomic.Uint64
 	replied  atomic.Uint64
@@ -37,6 +38,9 @@ func newReport(cfg *Config) *report {
 
 // request reports that a request was looked at, and why it gets no reply if it does not.
 func (r *report) request(x *exchange) {
+	if x.facts.GIAddr.IsValid() && x.subnet != "" {
+		r.relays.heard(x.facts.GIAddr, x.subnet, x.start)
+	}
 	e := x.request()
 	switch e.Result {
 	case fact.Refused:

@@ -217,6 +217,7 @@ type State struct {
 	Plugins    []string         `json:"plugins"`           // the chain, in order; ours is "hostler"
 	Notices    []Notice         `json:"notices,omitempty"` // the newest of each kind, the last one first
 	Totals     []NoticeTotal    `json:"notice_totals,omitempty"`
+	Relays     []RelayState     `json:"relays,omitempty"`      // relay agents that were heard since the start
 	LeaseError string           `json:"lease_error,omitempty"` // why the last lease could not be written
 	Received   uint64           `json:"received"`              // datagrams
 	Replied    uint64           `json:"replied"`
@@ -238,7 +239,7 @@ type InterfaceState struct {
 // State gives the server's state.
 func (s *Server) State() State {
 	st := State{
-		Plugins: slices.Clone(s.names), LeaseError: s.report.lastLeaseError(), Notices: s.report.notices.list(), Totals: s.report.notices.totals(),
+		Plugins: slices.Clone(s.names), LeaseError: s.report.lastLeaseError(), Notices: s.report.notices.list(), Totals: s.report.notices.totals(), Relays: s.report.relays.list(),
 		Received: s.report.received.Load(), Replied: s.report.replied.Load(), Refused: s.report.refused.Load(),
 		Failed: s.report.failed.Load(), Dropped: s.report.dropped.Load(),
 	}

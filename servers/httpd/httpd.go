@@ -59,6 +59,7 @@ type Config struct {
 	Blobs   Blobs
 	Leases  Leases
 	Boots   Boots
+	Signer  late.Signer       // signs URLs of objects in S3; nil: there are none
 	Base    late.Base         // its Prefix is accepted in front of every path; its Port is the listener's when 0
 	Event   func(fact.Event)  // must not block
 	Packet  func(fact.Packet) // the head of each request and answer of a machine; nil: nobody wants them

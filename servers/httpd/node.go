@@ -38,7 +38,15 @@ func (x *exchange) config(template string) {
 	}
 	v := x.values
 	v.Boot, v.Token = boot, token
-	x.send(contentType(snap, template), late.Append(nil, f.Text, &v))
+	text := late.Append(nil, f.Text, &v)
+	if v.Failed != nil {
+		x.Log.Error("filling in a configuration", "node", node, "boot", boot, "revision", rev, "err", v.Failed)
+		x.event.Result, x.event.Detail = fact.Failed, shown(v.Failed.Error())
+		x.w.Header().Set("Retry-After", "30")
+		x.error(http.StatusServiceUnavailable, "the configuration cannot be put together now: see the server's log")
+		return
+	}
+	x.send(contentType(snap, template), text)
 }
 
 // contentType is what the spec says that a template makes.

@@ -127,7 +127,7 @@ func (s *Server) clientOf(r *http.Request) *client {
 // could check who we are.
 func (s *Server) newClient(from, to netip.AddrPort, secure bool) *client {
 	base := s.Base
-	c := &client{from: from, to: to, peer: from.Addr(), values: late.Values{Server: to.Addr()}}
+	c := &client{from: from, to: to, peer: from.Addr(), values: late.Values{Server: to.Addr(), Signer: s.Signer}}
 	if secure {
 		base.SecurePort = to.Port()
 		c.values.Base = base.Secure(to.Addr())

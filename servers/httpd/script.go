@@ -66,6 +66,13 @@ func (x *exchange) script(q render.Query, retry int) {
 	x.identify(sc, rev, &v)
 	b := x.buffers.Get().(*[]byte)
 	*b = late.Append((*b)[:0], sc.Text, &v)
+	if v.Failed != nil { // never a script with a hole: the machine says so, and comes back
+		x.Log.Error("filling in a boot script", "mac", sc.MAC, "node", sc.Node, "revision", rev, "err", v.Failed)
+		x.buffers.Put(b)
+		x.wait(q, retry, "the server cannot sign the URLs of its image: see its log")
+		x.event.Result, x.event.Detail = fact.Failed, shown(v.Failed.Error())
+		return
+	}
 	x.send(plainText, *b)
 	x.buffers.Put(b) // net/http has copied it
 }

@@ -4,6 +4,7 @@ package late
 
 import (
 	"cmp"
+	"errors"
 	"net/netip"
 	"net/url"
 	"strconv"
@@ -20,13 +21,23 @@ type Values struct {
 	Boot    fact.BootID // the running boot; empty when the asker was not shown to be the machine
 	Token   fact.Token  // its token
 	Retries int         // how often the boot asked for its script before
+	Signer  Signer      // nil: no URL can be signed
+
+	// Failed is why a value could not be filled in, of the last one that could not: the text must not be used.
+	Failed error
+}
+
+// Signer signs URLs of objects in S3. It is asked for every machine, so that it must not ask others.
+type Signer interface {
+	// Presign gives a URL that holds from now on. The object is the argument of a fact.LatePresign.
+	Presign(object string) (string, error)
 }
 
 // Fill gives the text with every late value filled in. A value of a kind that it does not know is left visible as <kind:argument>:
 // a newer spec served by an older server must not boot with a hole.
 func Fill(t fact.Text, v Values) string { return t.Fill(v.value) }
 
-// Append appends what Fill gives.
+// Append appends what Fill gives, and leaves in v.Failed why that must not be used.
 func Append(b []byte, t fact.Text, v *Values) []byte { return t.Append(b, v.value) }
 
 func (v *Values) value(kind fact.Late, arg string) string {
@@ -43,11 +54,25 @@ func (v *Values) value(kind fact.Late, arg string) string {
 		return grubDevice(v.Base)
 	case fact.LateConfig:
 		return v.Base + "/config/" + url.PathEscape(arg) + "?boot=" + v.boot()
+	case fact.LatePresign:
+		return v.presign(arg)
 	case fact.LateRetries:
 		return strconv.Itoa(v.Retries)
 	default:
 		return fact.NewLate(kind, arg).String()
 	}
+}
+
+func (v *Values) presign(object string) string {
+	if v.Signer == nil {
+		v.Failed = errors.New("signing a URL: this server has no keys of S3")
+		return ""
+	}
+	url, err := v.Signer.Presign(object)
+	if err != nil {
+		v.Failed = err
+	}
+	return url
 }
 
 // grubDevice is a URL as GRUB writes it: (http,10.0.0.1:8080)/prefix.

@@ -19,7 +19,7 @@ type Sample struct {
 	Failures    map[string]uint64        // of reconciling, by stage
 	Stages      map[string]time.Duration // of bringing the revision into force
 	Nodes       map[NodeState]int
-	Stuck       map[fact.Stage]int
+	Stuck       map[Stuck]int
 	Pools       map[PoolState]uint64
 	Notices     map[Notice]uint64 // packets that showed something that somebody should look at
 	Dropped     map[string]uint64 // what there was no room for, by what it was
@@ -37,6 +37,12 @@ type Sample struct {
 
 // NodeState counts declared machines by where they boot and how that goes.
 type NodeState struct{ Subnet, State string }
+
+// Stuck counts declared machines that get no further, by the furthest stage and the rule that says why.
+type Stuck struct {
+	Stage fact.Stage
+	Cause string
+}
 
 // Notice is something that a packet showed on a subnet. The kind is the name of the metric, without prefix and "_total".
 type Notice struct{ Kind, Subnet string }
@@ -113,9 +119,9 @@ func (sampler) machines(v *Sample, c emitter) {
 	for n, count := range v.Nodes {
 		nodes.add(float64(count), n.Subnet, n.State)
 	}
-	stuck := c.gauge("nodes_stuck", "Declared machines of which nothing was heard for ten minutes in the middle of a boot, by the furthest stage.", "stage")
-	for stage := fact.StageDiscover; stage < fact.StageReady; stage++ {
-		stuck.add(float64(v.Stuck[stage]), stage.String())
+	stuck := c.gauge("nodes_stuck", "Declared machines that get no further in a boot, by the furthest stage and the likely cause.", "stage", "cause")
+	for s, count := range v.Stuck {
+		stuck.add(float64(count), s.Stage.String(), s.Cause)
 	}
 	pools := c.gauge("pool_addresses", "Addresses of each pool, by what they do; total is all that may be leased.", "subnet", "pool", "kind", "state")
 	for p, count := range v.Pools {

@@ -1,6 +1,7 @@
 package tftp
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"net/netip"
@@ -104,7 +105,7 @@ func (s *Server) recognise(snap *render.Snapshot, e *fact.Event) {
 // generate fills the late values of a generated file in. The boot's token goes only to the machine itself, which its address
 // tells: behind an address translator nobody gets one.
 func (s *Server) generate(f render.File, local netip.Addr, e *fact.Event) (*content, *refusal) {
-	v := late.Values{Server: local, Base: s.Base.URL(local)}
+	v := late.Values{Server: local, Base: s.Base.URL(local), Signer: s.Signer}
 	if !s.SinglePort && !e.MAC.IsZero() && e.Node == f.Node {
 		var err error
 		if v.Boot, v.Token, err = s.Boots.Script(e.MAC, e.Node, e.Peer, e.Revision); err != nil {
@@ -112,8 +113,12 @@ func (s *Server) generate(f render.File, local netip.Addr, e *fact.Event) (*cont
 		}
 		e.Boot = v.Boot
 	}
-	text := late.Fill(f.Text, v)
-	return &content{ReadSeekCloser: nopCloser{strings.NewReader(text)}, size: int64(len(text))}, nil
+	text := late.Append(nil, f.Text, &v)
+	if v.Failed != nil {
+		s.Log.Error("filling in a file", "file", f.Name, "node", f.Node, "err", v.Failed)
+		return nil, notFound("filling it in: see the log")
+	}
+	return &content{ReadSeekCloser: nopCloser{bytes.NewReader(text)}, size: int64(len(text))}, nil
 }
 
 type nopCloser struct{ io.ReadSeeker }

@@ -48,6 +48,7 @@ type Config struct {
 	Leases  Leases
 	Boots   Boots
 	Base    late.Base
+	Signer  late.Signer       // signs URLs of objects in S3; nil: there are none
 	Event   func(fact.Event)  // must not block
 	Packet  func(fact.Packet) // nil, or told of the first and last packets of a transfer; must not block, nor keep the payload
 	Log     *slog.Logger

@@ -16,6 +16,8 @@ import (
 	"github.com/zclconf/go-cty/cty/function"
 	"github.com/zclconf/go-cty/cty/function/stdlib"
 	"go.yaml.in/yaml/v3"
+
+	"hostler/render/fact"
 )
 
 // The bounds of decoded text.
@@ -222,8 +224,11 @@ func encodeYAML(v cty.Value) (string, error) {
 	return restoreLate(string(b), `\0`), nil
 }
 
+const secretMark = string(fact.LateSecret) + ":"
+
 // restoreLate turns the escape that an encoder wrote for NUL back into NUL, so that late values survive encoding: what
-// they become (addresses and URLs) needs no escaping in JSON or in a double-quoted YAML string.
+// they become (addresses and URLs) needs no escaping in JSON or in a double-quoted YAML string. A secret may be anything, so it is
+// marked to be escaped.
 func restoreLate(s, escape string) string {
 	if !strings.Contains(s, escape) {
 		return s
@@ -234,6 +239,10 @@ func restoreLate(s, escape string) string {
 		case strings.HasPrefix(s[i:], escape):
 			b.WriteByte(0)
 			i += len(escape)
+			if rest, ok := strings.CutPrefix(s[i:], secretMark); ok && !strings.HasPrefix(rest, fact.EncodingBase64+":") {
+				b.WriteString(secretMark + fact.EncodingJSON + ":")
+				i += len(secretMark)
+			}
 		case s[i] == '\\' && i+1 < len(s):
 			b.WriteString(s[i : i+2])
 			i += 2

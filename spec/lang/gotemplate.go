@@ -70,7 +70,10 @@ func goFunctions(m *meter) template.FuncMap {
 	fs := template.FuncMap{
 		"step":       func() (string, error) { return "", m.step() },
 		"url":        func(role string) (string, error) { return lateName(fact.LateURL, "role", role) },
+		"s3uri":      func(role string) (string, error) { return lateName(fact.LateS3URI, "role", role) },
+		"etag":       func(role string) (string, error) { return lateName(fact.LateETag, "role", role) },
 		"self_url":   func(name string) (string, error) { return lateName(fact.LateConfig, "template", name) },
+		"secret":     lateSecret,
 		"bootserver": func() string { return string(fact.NewLate(fact.LateServer, "")) },
 		"bootif":     func() string { return string(fact.NewLate(fact.LateBootIF, "")) },
 		"has":        func(m map[string]any, key string) bool { _, ok := m[key]; return ok },

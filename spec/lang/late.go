@@ -18,6 +18,12 @@ func lateFunctions() map[string]function.Function {
 		"url": stringFunc(func(a []string) (string, error) {
 			return lateName(fact.LateURL, "role", a[0])
 		}, "role"),
+		"s3uri": stringFunc(func(a []string) (string, error) {
+			return lateName(fact.LateS3URI, "role", a[0])
+		}, "role"),
+		"etag": stringFunc(func(a []string) (string, error) {
+			return lateName(fact.LateETag, "role", a[0])
+		}, "role"),
 		"self_url": stringFunc(func(a []string) (string, error) {
 			return lateName(fact.LateConfig, "template", a[0])
 		}, "template"),
@@ -27,7 +33,43 @@ func lateFunctions() map[string]function.Function {
 		"bootif": stringFunc(func([]string) (string, error) {
 			return string(fact.NewLate(fact.LateBootIF, "")), nil
 		}),
+		"secret": secretFunc(),
 	}
+}
+
+// secretFunc is secret(name) and secret(name, "base64").
+func secretFunc() function.Function {
+	return function.New(&function.Spec{
+		Params:   []function.Parameter{stringParam("name")},
+		VarParam: &function.Parameter{Name: "encoding", Type: cty.String},
+		Type:     function.StaticReturnType(cty.String),
+		Impl: func(args []cty.Value, _ cty.Type) (cty.Value, error) {
+			var words []string
+			for _, a := range args {
+				words = append(words, a.AsString())
+			}
+			s, err := lateSecret(words[0], words[1:]...)
+			if err != nil {
+				return fail(err)
+			}
+			return cty.StringVal(s), nil
+		},
+	})
+}
+
+// lateSecret gives a secret's late value.
+func lateSecret(name string, encoding ...string) (string, error) {
+	switch {
+	case isLate(name):
+		return "", errLate
+	case len(encoding) > 1 || len(encoding) == 1 && encoding[0] != fact.EncodingBase64:
+		return "", errors.New(`a secret is written as it is, or with a second argument "base64"`)
+	case !fact.IsSecretName(name):
+		return "", fmt.Errorf("%q cannot be the name of a secret: it is words of letters, digits, '.', '_' and '-', joined by '/', and none begins with a dot", name)
+	case len(encoding) == 1:
+		name = encoding[0] + ":" + name
+	}
+	return string(fact.NewLate(fact.LateSecret, name)), nil
 }
 
 // lateName gives a late value for a name, which must be one that cannot end the placeholder early or break a URL.
@@ -44,7 +86,7 @@ func lateName(kind fact.Late, what, name string) (string, error) {
 }
 
 // errLate is the mistake of looking into a value that does not exist yet.
-var errLate = errors.New("this holds a late value (from url, self_url or bootserver), which is only known when a machine asks: " +
+var errLate = errors.New("this holds a late value (from url, s3uri, etag, self_url, bootserver or secret), which is only known when a machine asks: " +
 	"it can be put into a string or handed to a template, but not be taken apart, changed or counted")
 
 // HasLate reports whether a late value is anywhere inside v, keys included. A spec checks with it what must be known early:

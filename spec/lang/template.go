@@ -37,7 +37,7 @@ const (
 	EngineHCL = "hcl"    // the template language of HCL
 )
 
-// ParseTemplate reads a template. Name is the file it came from, for errors; kind is "ipxe" or "text".
+// ParseTemplate reads a template. Name is the file it came from, for errors; kind matters for "ipxe".
 func ParseTemplate(name, kind, engine, source string) (*Template, error) {
 	if err := noNUL(source); err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
@@ -114,7 +114,7 @@ func wholeLates(s string) error {
 
 func knownLate(k fact.Late) bool {
 	switch k {
-	case fact.LateServer, fact.LateBase, fact.LateSecure, fact.LateURL, fact.LateConfig, fact.LateBoot, fact.LateRetries:
+	case fact.LateServer, fact.LateBase, fact.LateSecure, fact.LateURL, fact.LateS3URI, fact.LateETag, fact.LateConfig, fact.LateBoot, fact.LateRetries, fact.LateSecret:
 		return true
 	}
 	return false

@@ -134,7 +134,14 @@ func (p *parser) nested(b *block, n *hcl.Block, first map[string]hcl.Range) {
 			p.err("bad-value", n.LabelRanges[0], header, "Unsuitable label", fmt.Sprintf("The label: %s.", err))
 		}
 	}
+	before := len(p.ds)
 	p.body(b, n.Body, n.DefRange, header)
+	if b.end == nil || len(p.ds) > before {
+		return
+	}
+	if err := b.end(p.config); err != nil {
+		p.err("bad-block", n.DefRange, header, "Unsuitable block", fmt.Sprintf("The block: %s.", err))
+	}
 }
 
 func quoted(labels []string) []string {
@@ -152,7 +159,7 @@ func (p *parser) required(b *block, content *hcl.BodyContent, diags hcl.Diagnost
 	}
 	for _, a := range b.attrs {
 		if a.required && content.Attributes[a.name] == nil {
-			p.err("missing-attribute", at, context, "Missing attribute", fmt.Sprintf("A %s block needs %s.", b.name, a.name))
+			p.err("missing-attribute", at, context, "Missing attribute", fmt.Sprintf("A block %s needs %s.", b.name, a.name))
 		}
 	}
 }

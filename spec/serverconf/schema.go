@@ -16,6 +16,7 @@ type block struct {
 	// stops the server; a trust root or a guard that was silently ignored would be worse than none.
 	refused map[string]string
 	begin   func(c *Config, label string) error
+	end     func(c *Config) error // looks at the whole block; nil: there is nothing to look at
 }
 
 // setting is one attribute.
@@ -38,7 +39,7 @@ func fileBlock() *block {
 			{name: "store_roots", set: texts(func(c *Config) *[]string { return &c.StoreRoots }, absolute)},
 			{name: "state_dir", set: text(func(c *Config) *string { return &c.StateDir }, absolute)},
 		},
-		blocks: []*block{sourceBlock(), inputsBlock(), interfaceBlock(), pluginBlock(), listenBlock(), tlsBlock(), limitsBlock()},
+		blocks: []*block{sourceBlock(), inputsBlock(), interfaceBlock(), pluginBlock(), listenBlock(), tlsBlock(), s3Block(), limitsBlock()},
 		refused: map[string]string{
 			"verify":  later + " A server that should check signatures must not run without.",
 			"guard":   later + " A server that should be guarded must not run without.",
@@ -141,6 +142,30 @@ func tlsBlock() *block {
 		refused: map[string]string{
 			"key":     secrets + "key_file.",
 			"ca_file": "The loaders are told to trust the last certificate of cert_file: write the root there.",
+		},
+	}
+}
+
+func s3Block() *block {
+	return &block{
+		name: "s3", label: "NAME", many: true, begin: addS3, end: endS3,
+		attrs: []setting{
+			{name: "endpoint", required: true, set: text(func(c *Config) *string { return &lastS3(c).Endpoint }, endpoint)},
+			{name: "buckets", set: texts(func(c *Config) *[]string { return &lastS3(c).Buckets }, oneWord)},
+			{name: "access_key_file", set: text(func(c *Config) *string { return &lastS3(c).AccessKeyFile }, absolute)},
+			{name: "access_key_env", set: text(func(c *Config) *string { return &lastS3(c).AccessKeyEnv }, oneWord)},
+			{name: "secret_key_file", set: text(func(c *Config) *string { return &lastS3(c).SecretKeyFile }, absolute)},
+			{name: "secret_key_env", set: text(func(c *Config) *string { return &lastS3(c).SecretKeyEnv }, oneWord)},
+			{name: "session_token_file", set: text(func(c *Config) *string { return &lastS3(c).SessionTokenFile }, absolute)},
+			{name: "session_token_env", set: text(func(c *Config) *string { return &lastS3(c).SessionTokenEnv }, oneWord)},
+			{name: "ca_file", set: text(func(c *Config) *string { return &lastS3(c).CAFile }, absolute)},
+		},
+		refused: map[string]string{
+			"access_key":    secrets + "access_key_file, or an environment variable with access_key_env.",
+			"secret_key":    secrets + "secret_key_file, or an environment variable with secret_key_env.",
+			"session_token": secrets + "session_token_file, or an environment variable with session_token_env.",
+			"region":        "The region of a bucket is part of the spec's store.",
+			"bucket":        "Several are possible: buckets = [\"boot-images\"].",
 		},
 	}
 }

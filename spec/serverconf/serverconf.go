@@ -20,7 +20,19 @@ type Config struct {
 	StateDir   string   // absolute
 	StoreRoots []string // absolute; a spec's local stores must lie below one of them. Empty: anywhere that the server may read
 	Socket     string   // of the operator's commands, absolute
+	S3         []S3     // what opens the buckets of stores, in the order of the file
 	Limits     Limits
+}
+
+// S3 is what opens buckets of an S3 service: keys, each in a file or in an environment variable, and where they may be used.
+type S3 struct {
+	Name     string
+	Endpoint string   // http://HOST[:PORT] or https://
+	Buckets  []string // the only ones that a spec may name; empty: every bucket that the keys open
+	CAFile   string   // absolute, or empty
+
+	AccessKeyFile, SecretKeyFile, SessionTokenFile string // absolute, or empty
+	AccessKeyEnv, SecretKeyEnv, SessionTokenEnv    string // or empty
 }
 
 // Source is where the spec comes from.

@@ -74,6 +74,20 @@ tls {
   key_file  = "/etc/hostler/key.pem"
   machines  = true
 }
+s3 "images" {
+  endpoint           = "https://S3.example.net:443/"
+  buckets            = ["boot-images", "roots"]
+  access_key_file    = "/etc/hostler/s3/access"
+  secret_key_file    = "/etc/hostler/s3/secret"
+  session_token_file = "/etc/hostler/s3/token"
+  ca_file            = "/etc/hostler/s3/ca.pem"
+}
+s3 "lab" {
+  endpoint          = "http://10.0.0.9:7480"
+  access_key_env    = "S3_ACCESS"
+  secret_key_env    = "S3_SECRET"
+  session_token_env = "S3_TOKEN"
+}
 limits {
   eval_time        = "10s"
   eval_memory      = "512MiB"
@@ -104,7 +118,12 @@ store_roots = ["/srv/images/", "/srv/lab"]
 		StateDir:   "/srv/hostler",
 		StoreRoots: []string{"/srv/images", "/srv/lab"},
 		Socket:     "/srv/hostler/sock",
-		Limits:     Limits{EvalTime: 10 * time.Second, EvalMemory: 512 << 20, TFTPTransfers: 10, TFTPPerClient: 2, HTTPConnections: 100, HTTPPerClient: 3, HTTPDrain: time.Minute},
+		S3: []S3{
+			{Name: "images", Endpoint: "https://s3.example.net", Buckets: []string{"boot-images", "roots"}, CAFile: "/etc/hostler/s3/ca.pem",
+				AccessKeyFile: "/etc/hostler/s3/access", SecretKeyFile: "/etc/hostler/s3/secret", SessionTokenFile: "/etc/hostler/s3/token"},
+			{Name: "lab", Endpoint: "http://10.0.0.9:7480", AccessKeyEnv: "S3_ACCESS", SecretKeyEnv: "S3_SECRET", SessionTokenEnv: "S3_TOKEN"},
+		},
+		Limits: Limits{EvalTime: 10 * time.Second, EvalMemory: 512 << 20, TFTPTransfers: 10, TFTPPerClient: 2, HTTPConnections: 100, HTTPPerClient: 3, HTTPDrain: time.Minute},
 	}
 	got, ds := Parse("server.hcl", []byte(src))
 	if len(ds) > 0 {
@@ -217,7 +236,7 @@ func TestExample(t *testing.T) {
 	if d := cmp.Diff(&want, got, cmpopts.EquateComparable(netip.AddrPort{})); d != "" {
 		t.Error(d)
 	}
-	uncommented := regexp.MustCompile(`(?m)^( *)# ( *[a-z_]+ *= ("[^"]*"|true|\[.*\])|tls {|plugin "mtu" {|})`).ReplaceAll(src, []byte("$1$2"))
+	uncommented := regexp.MustCompile(`(?m)^( *)# ( *[a-z_]+ *= ("[^"]*"|true|\[.*\])|tls {|plugin "mtu" {|s3 "[a-z]+" {|})`).ReplaceAll(src, []byte("$1$2"))
 	if _, ds := Parse("server.hcl", uncommented); len(ds) > 0 {
 		t.Errorf("with its comments in force: %s", ds)
 	}

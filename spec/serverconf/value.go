@@ -295,6 +295,47 @@ func lastPlugin(c *Config) *Plugin {
 	return &c.Plugins[len(c.Plugins)-1]
 }
 
+func addS3(c *Config, name string) error {
+	c.S3 = append(c.S3, S3{Name: name})
+	return nil
+}
+
+func lastS3(c *Config) *S3 { return &c.S3[len(c.S3)-1] }
+
+// endS3 makes sure that each key comes from one place.
+func endS3(c *Config) error {
+	s := lastS3(c)
+	for _, x := range []struct {
+		name, file, env string
+		required        bool
+	}{{"access_key", s.AccessKeyFile, s.AccessKeyEnv, true}, {"secret_key", s.SecretKeyFile, s.SecretKeyEnv, true}, {"session_token", s.SessionTokenFile, s.SessionTokenEnv, false}} {
+		switch {
+		case x.file != "" && x.env != "":
+			return fmt.Errorf("both %s_file and %s_env are given, and one is possible", x.name, x.name)
+		case x.file == "" && x.env == "" && x.required:
+			return fmt.Errorf("%s_file or %s_env is required", x.name, x.name)
+		}
+	}
+	return nil
+}
+
+// endpoint is scheme, host and perhaps a port, in the form in which stores are compared with it.
+func endpoint(s string) (string, error) {
+	base, err := baseURL(s)
+	if err != nil {
+		return "", err
+	}
+	u, err := url.Parse(base)
+	if err != nil || u.Path != "" {
+		return "", fmt.Errorf("%q has more than scheme, host and port", s)
+	}
+	host := strings.ToLower(u.Host)
+	if u.Port() == map[string]string{"http": "80", "https": "443"}[u.Scheme] {
+		host = strings.ToLower(u.Hostname())
+	}
+	return u.Scheme + "://" + host, nil
+}
+
 func argument(s string) (string, error) {
 	if strings.IndexByte(s, 0) >= 0 {
 		return "", errors.New("an argument cannot have a NUL")

@@ -47,15 +47,7 @@ func (s *Snapshot) indexFiles() {
 		}
 	}
 	for _, l := range s.loaders {
-		f := s.file(l.File, l.FileName)
-		f.Stage = fact.StageLoader
-		files := []File{f}
-		for _, x := range l.Extra {
-			f := s.file(x.File, x.Name)
-			f.Stage = fact.StageLoader
-			files = append(files, f)
-		}
-		for _, f := range files {
+		for _, f := range s.loaderFiles(l) {
 			if _, taken := s.tftp[f.Name]; !taken { // the author's loader stands before a built-in one
 				s.tftp[f.Name] = f
 			}
@@ -179,4 +171,31 @@ func (s *Snapshot) subnetAt(a netip.Addr) *subnet {
 		}
 	}
 	return found
+}
+
+// loaderFiles are a loader and what lies beside it.
+func (s *Snapshot) loaderFiles(l *spec.Loader) []File {
+	files := []File{s.file(l.File, l.FileName)}
+	for _, x := range l.Extra {
+		files = append(files, s.file(x.File, x.Name))
+	}
+	for i := range files {
+		files[i].Stage = fact.StageLoader
+	}
+	return files
+}
+
+// Files are the files of loaders and images that machines fetch as they are.
+func (s *Snapshot) Files() (files []File) {
+	for _, l := range s.loaders {
+		files = append(files, s.loaderFiles(l)...)
+	}
+	for i := range s.fleet.Images {
+		for _, x := range s.fleet.Images[i].Files {
+			f := s.file(x.File, x.Name)
+			f.Stage = roleStage(x.Role)
+			files = append(files, f)
+		}
+	}
+	return files
 }

@@ -30,7 +30,7 @@ func bootsCommand() command {
 			stuck := fs.Bool("stuck", false, "Print the machines that get no further, why, and what to do.")
 			after := fs.Duration("after", 0, "With -stuck or a machine: call it stuck after this `duration` of silence, such as 1m, instead of what its stage takes.")
 			n := fs.Int("n", 1, "How `many` boots of the machine; 0: all that are kept.")
-			filter := filterFlags(fs, "booting, ready, stuck or local")
+			filter := filterFlags(fs, "booting, ready, stuck, played or local")
 			packets := fs.Bool("packets", false, "Print the packets of the machine's newest boots, as they were received and sent.")
 			pcap := fs.String("pcap", "", "Write these packets to a capture `file` that tshark and Wireshark read.")
 			return func(ctx context.Context, env *environment, args []string) int {

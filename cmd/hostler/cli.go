@@ -223,7 +223,7 @@ func help(map[string]cli.CommandFactory) string {
 	group("Write a spec", "init", "adopt", "fmt", "validate")
 	group("See what it does", "plan", "boot", "explain", "render")
 	group("Serve it", "serve", "apply")
-	group("Watch", "status", "nodes", "leases", "inbox", "boots")
+	group("Watch", "status", "nodes", "leases", "inbox", "boots", "doctor")
 	group("Others", "state backup", "completion", "version")
 	s.WriteString("\n`hostler <command> -help` tells more. Flags take one or two dashes and stand anywhere.\n")
 	return s.String()

@@ -6,7 +6,7 @@ func commands() []command {
 		initCommand(), fmtCommand(), validateCommand(),
 		planCommand(), bootCommand(), explainCommand(), renderCommand(),
 		serveCommand(), applyCommand(),
-		statusCommand(), nodesCommand(), leasesCommand(), inboxCommand(), adoptCommand(), bootsCommand(), stormCommand(),
+		statusCommand(), nodesCommand(), leasesCommand(), inboxCommand(), adoptCommand(), bootsCommand(), doctorCommand(), stormCommand(),
 		stateBackupCommand(), completionCommand(), versionCommand(),
 	}
 }

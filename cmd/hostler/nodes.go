@@ -16,7 +16,7 @@ func nodesCommand() command {
 		long: "Lists every machine that the running server knows from the spec, with its address and how far its newest boot came.",
 		setup: func(fs *flag.FlagSet) func(context.Context, *environment, []string) int {
 			socket := socketFlag(fs)
-			filter := filterFlags(fs, "unseen, booting, ready, stuck, local or held")
+			filter := filterFlags(fs, "unseen, booting, ready, stuck, local, played or held")
 			asJSON := fs.Bool("json", false, "Print as JSON.")
 			return func(ctx context.Context, env *environment, args []string) int {
 				if len(args) > 0 {

@@ -219,7 +219,7 @@ func (a *surroundings) stuck(f admin.Filter) []stuckMachine {
 
 // judge puts the outcome of a boot right: by what the spec says of the machine, and by the patience of whoever asks.
 func (a *surroundings) judge(b *timeline.Boot, after time.Duration) {
-	if silent := time.Since(b.Last); after > 0 && b.Outcome == timeline.Booting && silent >= after {
+	if silent := time.Since(b.Last); after > 0 && (b.Outcome == timeline.Booting || b.Outcome == timeline.Played) && silent >= after {
 		b.Outcome, b.Since = timeline.Stuck, b.Last
 	}
 	b.Outcome = outcome(a.snapshot, b.MAC, b.Outcome)
@@ -271,4 +271,19 @@ func (s *server) Stuck(ctx context.Context, f admin.Filter) (any, error) {
 		m.Diagnosis = &d
 	}
 	return []stuckMachine{m}, nil
+}
+
+// Play implements admin.Backend.
+func (s *server) Play(machine string) error {
+	mac, err := s.machine(machine)
+	if err != nil {
+		return err
+	}
+	node := fact.NodeName("")
+	if snapshot, _ := s.recon.Current(); snapshot != nil {
+		n, _ := snapshot.Node(mac.String())
+		node = n.Name
+	}
+	s.boots.Play(mac, node)
+	return nil
 }

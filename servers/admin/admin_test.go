@@ -47,6 +47,12 @@ func (room) Packets(f Filter) (any, error) {
 func (room) Stuck(_ context.Context, f Filter) (any, error) {
 	return "stuck: " + f.Machine + f.Subnet, nil
 }
+func (room) Play(machine string) error {
+	if machine != "n1" {
+		return errors.New("no such machine")
+	}
+	return nil
+}
 func (room) Reconcile(context.Context) error { return nil }
 func (room) Apply(_ context.Context, r ApplyRequest) (any, error) {
 	return nil, fmt.Errorf("%w: %s was not observed", ErrRefused, r.Revision)
@@ -101,6 +107,12 @@ func TestAnswers(t *testing.T) {
 	}
 	if err := c.Get(ctx, "/v1/stuck?machine=n1", &boots); err != nil || boots != "stuck: n1" {
 		t.Errorf("stuck: %q, %v", boots, err)
+	}
+	if err := c.Post(ctx, "/v1/play", map[string]string{"machine": "n1"}, nil); err != nil {
+		t.Errorf("play: %v", err)
+	}
+	if err := c.Post(ctx, "/v1/play", map[string]string{"machine": "n2"}, nil); err == nil {
+		t.Error("a machine is played that is none")
 	}
 	if err := c.Post(ctx, "/v1/reconcile", struct{}{}, nil); err != nil {
 		t.Errorf("reconcile: %v", err)

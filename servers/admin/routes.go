@@ -31,6 +31,16 @@ func routes(b Backend) http.Handler {
 		v, err := b.Stuck(r.Context(), filterOf(r.URL.Query()))
 		answer(w, v, err)
 	})
+	mux.HandleFunc("POST /v1/play", func(w http.ResponseWriter, r *http.Request) {
+		var req struct {
+			Machine string `json:"machine"`
+		}
+		if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 4096)).Decode(&req); err != nil {
+			http.Error(w, "reading the request: "+err.Error(), http.StatusBadRequest)
+			return
+		}
+		answer(w, struct{}{}, b.Play(req.Machine))
+	})
 	mux.HandleFunc("POST /v1/reconcile", func(w http.ResponseWriter, r *http.Request) {
 		answer(w, struct{}{}, b.Reconcile(r.Context()))
 	})

@@ -33,6 +33,7 @@ type Backend interface {
 	Packets(f Filter) (any, error)                    // of the newest boots of a machine, as far as they are kept
 	Stuck(ctx context.Context, f Filter) (any, error) // machines that do not boot, or one machine, and why
 	Served() (any, error)                             // the fleet, artifacts and leases that a plan compares with
+	Play(machine string) error                        // a play of the machine begins, which is no boot of it
 	Reconcile(ctx context.Context) error              // look for a new revision now
 	Apply(ctx context.Context, r ApplyRequest) (any, error)
 	Follow(ctx context.Context, f func(fact.Event)) // every event from now on, until ctx ends

@@ -191,7 +191,7 @@ func (c *client) configure(ack *dhcpv4.DHCPv4) error {
 // TFTP implements bootsim.Network.
 func (c *client) TFTP(server netip.Addr, name string, probe bool) (bootsim.File, error) {
 	start := time.Now()
-	f, err := readTFTP(c.room.ns, c.addr.AsSlice(), server, name, probe, c.pace.tftp)
+	f, err := readTFTP(c.room.ns.udp(c.addr.AsSlice()), server, tftpRequest(name, probe, c.pace.tftp))
 	if err != nil || probe {
 		return f, err
 	}

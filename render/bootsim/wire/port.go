@@ -50,6 +50,17 @@ func openPort(name string) (*port, error) {
 	if err != nil {
 		return nil, err
 	}
+	conn, err := listenRaw(ifi)
+	if err != nil {
+		return nil, err
+	}
+	p := &port{conn: conn, done: make(chan struct{}), waiting: map[exchange]chan *dhcpv4.DHCPv4{}}
+	go p.read()
+	return p, nil
+}
+
+// listenRaw hears what DHCP servers send to clients, to whichever MAC.
+func listenRaw(ifi *net.Interface) (*packet.Conn, error) {
 	filter, err := bpf.Assemble([]bpf.Instruction{
 		bpf.LoadAbsolute{Off: ethernetLen + 9, Size: 1},
 		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: unix.IPPROTO_UDP, SkipTrue: 5},
@@ -65,15 +76,13 @@ func openPort(name string) (*port, error) {
 	}
 	conn, err := packet.Listen(ifi, packet.Raw, unix.ETH_P_IP, &packet.Config{Filter: filter})
 	if err != nil {
-		return nil, fmt.Errorf("listening for raw packets on %s (this needs root): %w", name, err)
+		return nil, fmt.Errorf("listening for raw packets on %s (this needs root): %w", ifi.Name, err)
 	}
-	p := &port{conn: conn, done: make(chan struct{}), waiting: map[exchange]chan *dhcpv4.DHCPv4{}}
 	if err := conn.SetPromiscuous(true); err != nil { // replies are sent to the machines' MACs
 		conn.Close()
 		return nil, err
 	}
-	go p.read()
-	return p, nil
+	return conn, nil
 }
 
 func (p *port) close() {

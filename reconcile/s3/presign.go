@@ -48,6 +48,15 @@ func (s *Service) Presign(argument string) (string, error) {
 	return x.url, nil
 }
 
+// PresignFor signs a URL for another method, as PUT, for now.
+func (s *Service) PresignFor(method string, o fact.Object) (string, error) {
+	a := s.find(o)
+	if a == nil {
+		return "", fmt.Errorf("signing a URL of bucket %s at %s: %w", o.Bucket, o.Endpoint, ErrNoAccount)
+	}
+	return presign(*a.keys.Load(), method, o, a.clock(s.now())), nil
+}
+
 func (s *Service) forget() {
 	s.signed.Clear()
 	s.count.Store(0)

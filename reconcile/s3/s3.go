@@ -133,3 +133,20 @@ func (a *account) clock(now time.Time) time.Time { return now.Add(time.Duration(
 
 // Opens reports whether there are keys for the object's bucket.
 func (s *Service) Opens(o fact.Object) bool { return s.find(o) != nil }
+
+// Clock is what an account knows of its endpoint's clock.
+type Clock struct {
+	Name     string
+	Endpoint string
+	Ahead    time.Duration // of ours
+}
+
+// Clocks lists the clocks that differ from ours.
+func (s *Service) Clocks() (list []Clock) {
+	for _, a := range s.accounts {
+		if skew := time.Duration(a.skew.Load()); skew != 0 {
+			list = append(list, Clock{a.Name, a.Endpoint, skew})
+		}
+	}
+	return list
+}

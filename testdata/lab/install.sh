@@ -151,6 +151,14 @@ if [ "$1" = test ] && [ ! -x "$cache/promtool" ]; then
 	mv "$cache/promtool.new" "$cache/promtool"
 fi
 
+# A real S3 server for tests, in Go as hostler is; no package has it.
+if [ "$1" = test ] && [ ! -x "$cache/versitygw" ]; then
+	echo "building versitygw"
+	GOBIN="$work" GOFLAGS=-trimpath CGO_ENABLED=0 go install github.com/versity/versitygw/cmd/versitygw@v1.8.0 2>"$work/log" || { tail "$work/log" >&2; exit 1; }
+	mv "$work/versitygw" "$cache/versitygw.new"
+	mv "$cache/versitygw.new" "$cache/versitygw"
+fi
+
 if [ "$1" = test ]; then
 	suite=$(. /etc/os-release && echo "$VERSION_CODENAME")
 	debian=$cache/debian-$suite

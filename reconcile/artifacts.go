@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -24,7 +25,7 @@ import (
 	"hostler/spec"
 )
 
-// place says where the content of a digest is to be had. Exactly one of Builtin, Store and Blob is set. Persisted.
+// place says where the content of a digest is to be had. Exactly one of Builtin, Store, Object and Blob is set. Persisted.
 type place struct {
 	Builtin string
 	Trust   fact.Digest // of a Builtin: see Config.Trust
@@ -32,6 +33,8 @@ type place struct {
 	Store   string // a local store's directory
 	Key     string // in the store
 	FileKey string // source.FileKey of the file that was hashed
+	Object  string // a fact.Object in S3
+	ETag    string // of the object, as it was observed
 	Size    int64
 }
 
@@ -41,14 +44,17 @@ type places map[fact.Digest]place
 // observer finds digest and size of the files that fleets name. Digests are remembered by what cannot change without the
 // content: a git blob id, or a file's device, inode, size and times.
 type observer struct {
-	blobs   *blobs             // nil: nothing is kept, and what cannot be reached is left out (an offline plan)
-	roots   []string           // that local stores must lie below; none: anywhere
-	trust   func() fact.Digest // nil: none
-	known   map[string]known
-	fetched map[string]fetched // by URL
-	http    httpDoer
-	s3      *s3.Service // nil: objects are not looked at
-	now     func() time.Time
+	blobs    *blobs             // nil: nothing is kept, and what cannot be reached is left out (an offline plan)
+	roots    []string           // that local stores must lie below; none: anywhere
+	trust    func() fact.Digest // nil: none
+	known    map[string]known
+	fetched  map[string]fetched // by URL
+	http     httpDoer
+	s3       *s3.Service         // nil: objects are not looked at
+	objects  map[string]s3.Facts // what was last seen of each, by URL
+	down     map[string]error    // endpoints of S3 that did not answer in this observation
+	progress *progress
+	now      func() time.Time
 }
 
 // known is a digest with its size, and the problem that the file has.
@@ -59,13 +65,17 @@ type known struct {
 }
 
 func newObserver(b *blobs, now func() time.Time) *observer {
-	return &observer{blobs: b, known: map[string]known{}, fetched: map[string]fetched{}, http: newHTTPClient(), now: now}
+	return &observer{
+		blobs: b, known: map[string]known{}, fetched: map[string]fetched{}, objects: map[string]s3.Facts{}, http: newHTTPClient(), now: now,
+		progress: &progress{log: slog.New(slog.DiscardHandler), now: now},
+	}
 }
 
 // observe gives the artifacts of a fleet and where they are. The error is transient; what is wrong with a file is its artifact's
 // problem. Without a tree, files of the repository are taken from the last observation.
 func (o *observer) observe(ctx context.Context, f *spec.Fleet, tree *source.Tree, last render.Artifacts, lastPlaces places) (render.Artifacts, places, error) {
 	as, ps := render.Artifacts{}, places{}
+	o.down = map[string]error{}
 	for _, ref := range references(f) {
 		id := ref.ID()
 		if _, ok := as[id]; ok {
@@ -147,7 +157,7 @@ func (o *observer) one(ctx context.Context, f *spec.Fleet, ref spec.FileRef, tre
 		}
 		switch {
 		case s.S3 != nil:
-			return o.inS3(ctx, s, ref)
+			return o.inS3(ctx, s, ref, tree == nil)
 		case s.URL != "":
 			return o.inHTTPStore(ctx, s, ref)
 		}
@@ -327,7 +337,7 @@ func errText(err error) string {
 }
 
 // open gives the content of a digest.
-func (ps places) open(d fact.Digest, b *blobs) (io.ReadSeekCloser, error) {
+func (ps places) open(d fact.Digest, b *blobs, s3 *s3.Service) (io.ReadSeekCloser, error) {
 	p, ok := ps[d]
 	switch {
 	case !ok:
@@ -340,6 +350,8 @@ func (ps places) open(d fact.Digest, b *blobs) (io.ReadSeekCloser, error) {
 		return nopCloser{bytes.NewReader(loader)}, nil
 	case p.Blob:
 		return b.open(d)
+	case p.Object != "":
+		return p.openObject(s3)
 	default:
 		return p.openStore()
 	}

@@ -176,7 +176,7 @@ func TestBuiltinLoaders(t *testing.T) {
 			t.Fatal(err)
 		}
 		a := as["builtin:"+name]
-		f, err := ps.open(a.Digest, o.blobs)
+		f, err := ps.open(a.Digest, o.blobs, nil)
 		if got := readAll(t, f, err); int64(len(got)) != a.Size || digestOf([]byte(got)).digest != a.Digest || a.Size < 50_000 {
 			t.Errorf("%s: %+v", name, a)
 		}
@@ -194,7 +194,7 @@ func TestLocalStoreFileChanges(t *testing.T) {
 		t.Fatal(err)
 	}
 	old := digestOf([]byte("old")).digest
-	r, err := ps.open(old, o.blobs)
+	r, err := ps.open(old, o.blobs, nil)
 	if got := readAll(t, r, err); got != "old" {
 		t.Error(got)
 	}
@@ -202,14 +202,14 @@ func TestLocalStoreFileChanges(t *testing.T) {
 	if err := os.Rename(dir+"/k.new", dir+"/k"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := ps.open(old, o.blobs); err == nil || err.Error() != "k: changed since it was observed" {
+	if _, err := ps.open(old, o.blobs, nil); err == nil || err.Error() != "k: changed since it was observed" {
 		t.Error(err)
 	}
 	as, _, _ := o.observe(context.Background(), f, nil, nil, nil)
 	if as["store:s:k"].Digest != digestOf([]byte("new")).digest {
 		t.Error("the change was not observed")
 	}
-	if _, err := ps.open("unknown", o.blobs); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := ps.open("unknown", o.blobs, nil); !errors.Is(err, fs.ErrNotExist) {
 		t.Error(err)
 	}
 }
@@ -268,7 +268,7 @@ func TestHTTPStore(t *testing.T) {
 			if err != nil || a != (render.Artifact{Digest: digest, Size: 6}) {
 				t.Fatalf("%+v %v", a, err)
 			}
-			f, err := ps.open(digest, b)
+			f, err := ps.open(digest, b, nil)
 			if got := readAll(t, f, err); got != "kernel" {
 				t.Error(got)
 			}
@@ -386,7 +386,7 @@ func TestStoreFilesChange(t *testing.T) {
 
 func TestPlacesOpenBlobGone(t *testing.T) {
 	ps := places{fact.Digest("00"): {Blob: true}}
-	if _, err := ps.open("00", &blobs{t.TempDir()}); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := ps.open("00", &blobs{t.TempDir()}, nil); !errors.Is(err, fs.ErrNotExist) {
 		t.Error(err)
 	}
 }

@@ -32,7 +32,7 @@ func TestBuiltinTrust(t *testing.T) {
 		content := map[string][]byte{}
 		for _, l := range f.Loaders {
 			a := as[l.File.ID()]
-			r, err := ps.open(a.Digest, nil)
+			r, err := ps.open(a.Digest, nil, nil)
 			if err != nil {
 				t.Fatal(err)
 			}

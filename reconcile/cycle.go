@@ -65,6 +65,7 @@ func (r *Reconciler) cycle(ctx context.Context, force bool) error {
 	if cur := r.current(); cur != nil && cur.Commit.Revision != head {
 		r.restock(ctx)
 	}
+	r.noteClocks()
 	return err
 }
 

@@ -108,7 +108,7 @@ func (o *observer) fetch(ctx context.Context, url string, old fetched) (fetched,
 	case resp.ContentLength > source.MaxFileSize:
 		return fetched{known: known{problem: errTooLarge.Error()}}, nil
 	}
-	k, err := o.digest(resp.Body)
+	k, err := o.keep(resp.Body, url, resp.ContentLength)
 	if err != nil {
 		return fetched{}, err
 	}

@@ -86,6 +86,7 @@ type Reconciler struct {
 	// These belong to the goroutine in Run.
 	last    attempt
 	keys    string // what was wrong with the keys of S3, so that it is said once
+	clocks  string // what was said of their endpoints' clocks
 	warm    *warmChild
 	reading *reading // of the last revision that was evaluated without a mistake
 }
@@ -120,6 +121,7 @@ func New(c Config) (*Reconciler, error) {
 	r.archive = newArchive(filepath.Join(c.StateDir, "revisions"), r.blobs)
 	r.observer = newObserver(r.blobs, c.Now)
 	r.observer.roots, r.observer.trust, r.observer.s3 = c.StoreRoots, c.Trust, c.S3
+	r.observer.progress.log = c.Log
 	r.warm = &warmChild{limits: c.Limits.orDefaults()}
 	if r.c.Evaluate == nil {
 		r.c.Evaluate = r.warm.evaluate
@@ -184,6 +186,7 @@ func (r *Reconciler) restore() error {
 		return nil
 	}
 	cur := &served{record: *recs[0], snapshot: snapshot}
+	r.observer.remember(recs[0])
 	all := r.renderOlder(held{cur}, recs)
 	r.held.Store(&all)
 	r.announce(cur)
@@ -285,7 +288,7 @@ func (r *Reconciler) Open(d fact.Digest) (io.ReadSeekCloser, error) {
 		if _, ok := s.Places[d]; !ok || (!s.until.IsZero() && !r.c.Now().Before(s.until)) {
 			continue
 		}
-		f, oerr := s.Places.open(d, r.blobs)
+		f, oerr := s.Places.open(d, r.blobs, r.c.S3)
 		if oerr == nil {
 			return f, nil
 		}
@@ -319,6 +322,10 @@ func (r *Reconciler) Status() Status {
 	defer r.mu.Unlock()
 	s := r.status
 	s.Conditions = append([]Condition(nil), s.Conditions...)
+	s.Fetching = r.observer.progress.current()
+	if r.c.S3 != nil {
+		s.Clocks = r.c.S3.Clocks()
+	}
 	return s
 }
 

@@ -3,6 +3,7 @@ package reconcile
 import (
 	"time"
 
+	"hostler/reconcile/s3"
 	"hostler/reconcile/source"
 	"hostler/render/fact"
 	"hostler/spec"
@@ -64,6 +65,8 @@ type Status struct {
 	Stages        []StageTime      `json:"stages,omitempty"` // of bringing it into force, in their order; none after a start
 	Checked       time.Time        `json:"checked,omitzero"` // when the source last answered
 	NextTry       time.Time        `json:"next_try,omitzero"`
+	Fetching      *Fetch           `json:"fetching,omitempty"`  // from a store, now
+	Clocks        []s3.Clock       `json:"s3_clocks,omitempty"` // those that differ from this host's
 	Conditions    []Condition      `json:"conditions"`
 	Diagnostics   spec.Diagnostics `json:"diagnostics,omitempty"` // of the last attempt
 

@@ -78,6 +78,10 @@ func (s *Snapshot) checkFiles(r *report) {
 	}
 	for _, l := range s.loaders {
 		s.checkFile(r, &l.File, l.FileName, "file of loader."+l.Name)
+		if u := s.file(l.File, l.FileName).URL; u != "" && shownURL(u) == "" {
+			r.add(l.Name, diagnostic(spec.Error, "file-transport", &l.File.Place, "Loader cannot be fetched by its URL",
+				"Firmware fetches loader.%s from hostler, and has no use for a signed URL. Set deliver = \"mirror\" or \"proxy\" for store.%s.", l.Name, l.File.Store))
+		}
 		for j := range l.Extra {
 			s.checkFile(r, &l.Extra[j].File, l.Extra[j].Name, fmt.Sprintf("file %q of loader.%s", l.Extra[j].Name, l.Name))
 		}
@@ -93,9 +97,9 @@ func (s *Snapshot) checkFile(r *report, ref *spec.FileRef, name, what string) {
 		r.add(key, diagnostic(spec.Error, "file-digest", &ref.Place, "File has another digest",
 			"The %s was declared with sha256 %s, but has %s. Correct the one or the other.", what, ref.SHA256, a.Digest))
 	}
-	if a.ByETag && ref.SHA256 == "" {
+	if a.ByETag {
 		r.add(key, diagnostic(spec.Warning, "file-unverified", &ref.Place, "File is not verified",
-			"The %s, %s, is known by its name and etag in S3 only: whoever may write to the bucket chooses what machines boot. Declare its sha256.", what, nameOf(ref)))
+			"The %s, %s, is known by its name and etag in S3 only, and nobody compares its content with what was reviewed. Declare its sha256, and deliver = \"mirror\" compares them.", what, nameOf(ref)))
 	}
 	for _, text := range []string{name, shownURL(a.URL)} {
 		if why := badWords(text); why != "" {

@@ -56,9 +56,15 @@ func (c *loaderCheck) fetches(n *spec.Node, t *target, l *spec.Loader, script st
 			"The script of %s, template.%s, is for iPXE; loader.%s boots image.%s by a configuration of hostler's own.", n.Address, script, l.Name, t.image.Name))
 	}
 	for _, x := range t.image.Files {
-		if (x.Role == "kernel" || x.Role == "initrd") && l.Transport == spec.TransportTFTP && c.s.file(x.File, x.Name).URL != "" {
+		url := c.s.file(x.File, x.Name).URL
+		switch {
+		case url == "" || x.Role != "kernel" && x.Role != "initrd":
+		case l.Transport == spec.TransportTFTP:
 			c.r.add(l.Name+x.File.ID(), diagnostic(spec.Error, "file-transport", &x.File.Place, "File cannot be fetched by TFTP",
 				"loader.%s fetches by TFTP, but file %q of image.%s is delivered directly from its store. Set deliver = \"mirror\" for the store.", l.Name, x.Role, t.image.Name))
+		case l.Kind == spec.LoaderGRUB || shownURL(url) == "": // GRUB knows no query; pxelinux cuts a name off after 255 bytes, which a signature has alone
+			c.r.add(l.Name+x.File.ID(), diagnostic(spec.Error, "file-transport", &x.File.Place, "File cannot be fetched by its URL",
+				"loader.%s cannot fetch file %q of image.%s from its store: only iPXE takes such URLs. Set deliver = \"mirror\" or \"proxy\" for the store.", l.Name, x.Role, t.image.Name))
 		}
 	}
 }

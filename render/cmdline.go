@@ -168,7 +168,7 @@ func (s *Snapshot) resolve(t *target, text fact.Text) fact.Text {
 		case "":
 			out += fact.Text(p.Value)
 		case fact.LateURL, fact.LateS3URI, fact.LateETag:
-			out += s.ofFile(t.image, p)
+			out += s.ofFile(t, p)
 		case fact.LateBootIF:
 			if t.mac.IsZero() {
 				out += fact.NewLate(p.Kind, p.Value)
@@ -185,26 +185,34 @@ func (s *Snapshot) resolve(t *target, text fact.Text) fact.Text {
 // unknownETag stands for what S3 calls the version of a file that was not looked at.
 const unknownETag = "(etag-unknown-here)"
 
-// ofFile is what a text says of a file of the image: its URL, or where it is in S3 and in which version.
-func (s *Snapshot) ofFile(m *spec.Image, p fact.Part) fact.Text {
-	if m == nil {
-		return fact.NewLate(p.Kind, p.Value)
-	}
-	for i := range m.Files {
-		f := &m.Files[i]
-		if f.Role != p.Value {
+// ofFile is what a text says of a file of the image: its URL, or where it is in S3 and in which version. What a fallback has no file for, is
+// said of the machine's own image.
+func (s *Snapshot) ofFile(t *target, p fact.Part) fact.Text {
+	for _, m := range []*spec.Image{t.image, t.own} {
+		if m == nil {
 			continue
 		}
-		st := s.fleet.Store(f.File.Store)
-		switch {
-		case p.Kind == fact.LateURL:
-			return fileURL(s.file(f.File, f.Name))
-		case st == nil || st.S3 == nil: // of another image than the one that the text was checked for, as a fallback is
-		case p.Kind == fact.LateS3URI:
-			return fact.Text(st.S3.Object(f.File.Key).URI())
-		default:
-			return fact.Text(cmp.Or(s.file(f.File, f.Name).ETag, unknownETag))
+		for i := range m.Files {
+			if text := s.say(&m.Files[i], p); text != "" {
+				return text
+			}
 		}
 	}
 	return fact.NewLate(p.Kind, p.Value)
+}
+
+// say answers for one file, and nothing when it is not the one, or not in S3.
+func (s *Snapshot) say(f *spec.ImageFile, p fact.Part) fact.Text {
+	st := s.fleet.Store(f.File.Store)
+	switch {
+	case f.Role != p.Value:
+		return ""
+	case p.Kind == fact.LateURL:
+		return fileURL(s.file(f.File, f.Name))
+	case st == nil || st.S3 == nil:
+		return ""
+	case p.Kind == fact.LateS3URI:
+		return fact.Text(st.S3.Object(f.File.Key).URI())
+	}
+	return fact.Text(cmp.Or(s.file(f.File, f.Name).ETag, unknownETag))
 }

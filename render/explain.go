@@ -32,6 +32,9 @@ func (s *Snapshot) Explain(node fact.NodeName, path string) []Explanation {
 		if e.Steps == nil && l.place != nil {
 			e.Steps = []spec.Step{{Layer: cmp.Or(l.layer, n.Address), Action: spec.Set, Value: e.Value, Place: *l.place}}
 		}
+		if l.file != nil {
+			e.Steps = append(e.Steps, s.explainDelivery(l.file)...)
+		}
 		rows[l.path] = e
 	}
 	for _, e := range []Explanation{s.explainAddress(n), s.explainLoader(n, steps["loader"]), s.explainBootfile(n)} {
@@ -45,6 +48,30 @@ func (s *Snapshot) Explain(node fact.NodeName, path string) []Explanation {
 	}
 	slices.SortFunc(out, func(a, b Explanation) int { return cmp.Compare(a.Path, b.Path) })
 	return out
+}
+
+// explainDelivery says where a file of a store is, and how a machine gets it.
+func (s *Snapshot) explainDelivery(ref *spec.FileRef) []spec.Step {
+	st := s.fleet.Store(ref.Store)
+	if st == nil {
+		return nil
+	}
+	at := st.Path + "/" + strings.TrimLeft(ref.Key, "/")
+	switch {
+	case st.S3 != nil:
+		at = st.S3.Object(ref.Key).URI() + " at " + st.S3.Endpoint
+	case st.URL != "":
+		at = st.URL + ref.Key
+	}
+	how := map[spec.Deliver]string{
+		spec.DeliverProxy:  "passed on by hostler",
+		spec.DeliverMirror: "fetched beforehand, verified and kept by hostler",
+		spec.DeliverDirect: "fetched by the machine itself",
+	}[st.Deliver]
+	if st.Deliver == spec.DeliverPresign {
+		how = "fetched by the machine itself, by a URL that is signed when it asks and holds for " + duration(st.S3.TTL)
+	}
+	return []spec.Step{{Layer: "store." + st.Name, Action: spec.Set, Value: at + ", " + how, Place: st.Place}}
 }
 
 func (s *Snapshot) explainAddress(n *spec.Node) Explanation {

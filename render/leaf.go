@@ -22,6 +22,7 @@ type leaf struct {
 	removed bool   // of a node: the profile's leaf does not hold
 	layer   string
 	place   *spec.Place
+	file    *spec.FileRef // of a file of an image
 }
 
 func (l *leaf) String() string {
@@ -101,18 +102,22 @@ func (ls *leaves) addFiles(s *Snapshot, prefix string, m *spec.Image) {
 			path += "." + strconv.Itoa(n[x.Role])
 		}
 		ls.addFile(path, s.file(x.File, x.Name), "image."+m.Name, &x.File.Place)
+		(*ls)[len(*ls)-1].file = &x.File
 	}
 }
 
 func (ls *leaves) addFile(path string, f File, layer string, place *spec.Place) {
-	version := "(digest unknown here)"
-	switch {
-	case f.ETag != "" && f.ByETag:
-		version = "etag " + f.ETag
-	case f.Digest != "":
-		version = "sha256:" + string(f.Digest[:min(12, len(f.Digest))])
+	var version []string
+	if f.Digest != "" && !f.ByETag {
+		version = append(version, "sha256:"+string(f.Digest[:min(12, len(f.Digest))]))
 	}
-	show := f.Name + " " + version
+	if f.ETag != "" {
+		version = append(version, "etag "+f.ETag)
+	}
+	if version == nil {
+		version = []string{"(digest unknown here)"}
+	}
+	show := f.Name + " " + strings.Join(version, ", ")
 	if f.Size > 0 {
 		show += fmt.Sprintf(", %d bytes", f.Size)
 	}

@@ -18,7 +18,7 @@ type Artifact struct {
 	Size   int64
 	URL    string // where the machine fetches it itself, which may hold a late value; empty: hostler serves it by digest
 	ETag   string // of an object in S3: its version, as S3 names it
-	// ByETag says that the content was not read: Digest is not its SHA-256, unless that is declared, but stands for this version of the object.
+	// ByETag says that nobody knows the content: Digest is not its SHA-256, but stands for this version of the object.
 	ByETag  bool
 	Problem string // why it cannot be served: missing, empty, a Git LFS pointer, ...; becomes a diagnostic at the file's place
 }

@@ -87,7 +87,7 @@ func play(t *testing.T, ar *txtar.Archive) []byte {
 	x := &table{t: t, out: &bytes.Buffer{}}
 	x.snapshot = x.render(now, string(get(ar, "artifacts")), string(get(ar, "holds")))
 	if len(before) > 0 {
-		x.old = x.render(before, string(get(ar, "artifacts")), "")
+		x.old = x.render(before, cmp.Or(string(get(ar, "old/artifacts")), string(get(ar, "artifacts"))), "")
 	}
 	for line := range strings.Lines(string(get(ar, "in"))) {
 		if line = strings.TrimSpace(line); line == "" || strings.HasPrefix(line, "#") {
@@ -166,6 +166,20 @@ func observe(f *spec.Fleet, changes string) render.Artifacts {
 			x.URL = w[2]
 		case "digest":
 			x.Digest = digest(w[2])
+		case "etag": // as reconcile sees an object in S3 of an unknown digest
+			ref := strings.SplitN(w[0], ":", 3)
+			o := f.Store(ref[1]).S3.Object(ref[2])
+			x = render.Artifact{Digest: digest(w[2]), Size: x.Size, ETag: w[2], ByETag: true}
+			for _, m := range f.Images {
+				for _, file := range m.Files {
+					if file.File.ID() == w[0] {
+						x.Digest, x.ByETag = cmp.Or(file.File.SHA256, x.Digest), file.File.SHA256 == ""
+					}
+				}
+			}
+			if f.Store(ref[1]).Deliver == spec.DeliverPresign {
+				x.URL = string(fact.NewLate(fact.LatePresign, o.String()))
+			}
 		case "unknown":
 			delete(a, w[0])
 			continue

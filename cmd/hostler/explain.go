@@ -4,9 +4,12 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"slices"
 	"strings"
 
+	"hostler/reconcile"
 	"hostler/render"
+	"hostler/servers/admin"
 	"hostler/spec"
 )
 
@@ -18,6 +21,7 @@ func explainCommand() command {
 		setup: func(fs *flag.FlagSet) func(context.Context, *environment, []string) int {
 			load := loadOptions(fs)
 			asJSON := fs.Bool("json", false, "Print as JSON.")
+			socket := socketFlag(fs)
 			return func(ctx context.Context, env *environment, args []string) int {
 				dir, what, ok := env.oneMachine("explain", args)
 				if !ok {
@@ -27,6 +31,7 @@ func explainCommand() command {
 				if loaded == nil {
 					return code
 				}
+				borrow(ctx, socketPath(*socket), loaded)
 				node, path, ok := splitNodePath(loaded.Snapshot, what)
 				if !ok {
 					env.findNode(loaded.Snapshot, what)
@@ -43,6 +48,20 @@ func explainCommand() command {
 				return exitOK
 			}
 		},
+	}
+}
+
+// borrow asks a server that runs here, if there is one, what it saw of objects in S3: it has the keys to look at them.
+func borrow(ctx context.Context, socket string, loaded *reconcile.Loaded) {
+	if !slices.ContainsFunc(loaded.Fleet.Stores, func(s spec.Store) bool { return s.S3 != nil }) {
+		return
+	}
+	served, err := fetchServed(ctx, admin.NewClient(socket))
+	if err != nil {
+		return
+	}
+	if snapshot, ds := served.snapshot(); snapshot != nil && !ds.HasErrors() {
+		(&planBaseline{snapshot: snapshot, artifacts: served.Artifacts}).lend(loaded)
 	}
 }
 

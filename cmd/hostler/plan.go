@@ -123,7 +123,10 @@ func (b *planBaseline) lend(target *reconcile.Loaded) {
 			if t, seen := lent[id]; !seen {
 				lent[id] = a
 			} else if t.ETag == "" { // an object, which only a server has the keys to look at
-				t.Digest, t.Size, t.ETag, t.ByETag = cmp.Or(t.Digest, a.Digest), cmp.Or(t.Size, a.Size), a.ETag, a.ByETag
+				if t.Digest == "" {
+					t.Digest, t.ByETag = a.Digest, a.ByETag
+				}
+				t.Size, t.ETag = cmp.Or(t.Size, a.Size), a.ETag
 				lent[id] = t
 			}
 		}

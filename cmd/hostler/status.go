@@ -75,6 +75,12 @@ func (env *environment) printStatus(st *serverStatus, all bool) int {
 	if r.Pending != "" {
 		row("Waiting", "%s: `hostler apply` promotes it", r.Pending.Short())
 	}
+	if f := r.Fetching; f != nil {
+		row("Fetching", "%s", fetchText(f))
+	}
+	for _, c := range r.Clocks {
+		row("Clock", "that of %s (s3 %q) is %s from this host's; URLs are signed by it", c.Endpoint, c.Name, c.Ahead.Round(time.Second))
+	}
 	for _, i := range st.DHCP.Interfaces {
 		row("Interface", "%s", interfaceText(i))
 	}
@@ -107,6 +113,15 @@ func (env *environment) printStatus(st *serverStatus, all bool) int {
 	}
 	env.printHistory(st.History, all)
 	return code
+}
+
+// fetchText says how far a file from a store has come.
+func fetchText(f *reconcile.Fetch) string {
+	text := fmt.Sprintf("%s, %s", f.File, size(f.Done))
+	if f.Size > 0 {
+		text += fmt.Sprintf(" of %s (%d%%)", size(f.Size), 100*f.Done/f.Size)
+	}
+	return text + ", for " + ago(time.Since(f.Since))
 }
 
 func interfaceText(i dhcp.InterfaceState) string {

@@ -136,9 +136,9 @@ func (s *Service) Opens(o fact.Object) bool { return s.find(o) != nil }
 
 // Clock is what an account knows of its endpoint's clock.
 type Clock struct {
-	Name     string
-	Endpoint string
-	Ahead    time.Duration // of ours
+	Name     string        `json:"name"`
+	Endpoint string        `json:"endpoint"`
+	Ahead    time.Duration `json:"ahead"` // of ours
 }
 
 // Clocks lists the clocks that differ from ours.

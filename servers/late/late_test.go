@@ -1,6 +1,7 @@
 package late
 
 import (
+	"errors"
 	"net/netip"
 	"strings"
 	"testing"
@@ -42,11 +43,36 @@ func TestFill(t *testing.T) {
 			"http://10.0.0.1:8080/apis/bss/config/a%2Fb%20c%3F?boot=none",
 		},
 		{"two side by side", fact.NewLate(fact.LateRetries, "") + fact.NewLate(fact.LateRetries, ""), all, "33"},
+		{"a URL that nobody can sign", "a=" + fact.NewLate(fact.LatePresign, "s3://b/k?ttl=1h") + " b", all, "a= b"},
 		{"one of a newer kind", "x=" + fact.NewLate("secret", "db") + " y", all, "x=<secret:db> y"},
 		{"one of a newer kind without argument", fact.NewLate("clock", ""), all, "<clock>"},
 	} {
 		if diff := cmp.Diff(tt.want, Fill(tt.text, tt.v)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", tt.why, diff)
+		}
+	}
+}
+
+type signer map[string]string
+
+func (s signer) Presign(object string) (string, error) {
+	if s[object] == "" {
+		return "", errors.New("no keys")
+	}
+	return s[object], nil
+}
+
+// A URL that cannot be signed makes the whole text unusable, and says so.
+func TestAppendSigned(t *testing.T) {
+	text := "kernel " + fact.NewLate(fact.LatePresign, "a") + " x\ninitrd " + fact.NewLate(fact.LatePresign, "b") + "\n"
+	v := Values{Signer: signer{"a": "http://a?1", "b": "http://b?2"}}
+	if got := string(Append(nil, text, &v)); got != "kernel http://a?1 x\ninitrd http://b?2\n" || v.Failed != nil {
+		t.Errorf("%q, %v", got, v.Failed)
+	}
+	for _, s := range []Signer{nil, signer{"a": "http://a?1"}} {
+		v := Values{Signer: s}
+		if got := string(Append(nil, text, &v)); v.Failed == nil {
+			t.Errorf("%q", got)
 		}
 	}
 }

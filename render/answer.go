@@ -19,13 +19,15 @@ type client struct {
 	boot     spec.BootMode
 	loader   string
 	settings *spec.Settings // of the profile; without the node's own
+	cpu      string         // of a machine that nobody declared; empty: it did not say
 }
 
 // whom gives the machine for which a choice was made.
 func (s *Snapshot) whom(c *Choice, sn *subnet) client {
 	p, declared := s.byMAC[c.Claim.MAC]
 	if !declared {
-		m := client{profile: sn.Unknown, settings: s.settings(sn.Unknown)}
+		profile, _ := s.stranger(sn, c.cpu)
+		m := client{profile: profile, settings: s.settings(profile), cpu: c.cpu}
 		m.boot, m.loader = m.settings.Boot, m.settings.Loader
 		return m
 	}
@@ -98,6 +100,8 @@ func (s *Snapshot) networkOptions(sn *subnet, m *client) []option {
 	switch {
 	case m.node != nil && m.iface.Subnet == sn.Name:
 		return s.optionsFor(sn, m.node)
+	case m.node == nil && m.profile >= 0 && m.profile < len(s.profiles):
+		return s.profiles[m.profile].options
 	case sn.Unknown >= 0 && sn.Unknown < len(s.profiles):
 		return s.profiles[sn.Unknown].options
 	}
@@ -131,7 +135,7 @@ func (s *Snapshot) boot(a *Answer, r *reply, f *fact.Facts, c *Choice, m *client
 	}
 	disk := a93.UEFI() && s.bootsDisk(m)
 	if f.IPXE && (disk || !insteadOfScript(f, m, l)) {
-		a.BootFile, a.Loader, a.SIAddr = scriptURL(s.base(f, m), f.MAC), "script", c.Server
+		a.BootFile, a.Loader, a.SIAddr = scriptURL(s.base(f, m), f.MAC, m.cpu), "script", c.Server
 		if c.Proxy {
 			// iPXE takes an offer without an address for a proxy's only if it says PXEClient. With next-server and file in it,
 			// iPXE does not ask on port 4011 (src/net/udp/dhcp.c, dhcp_has_pxeopts).
@@ -226,8 +230,12 @@ func (r *reply) force(code uint8, data []byte) {
 }
 
 // scriptURL is where a machine's iPXE finds its script. Colons need no escape in a query (RFC 3986 section 3.4).
-func scriptURL(base fact.Late, m fact.MAC) fact.Text {
-	return fact.NewLate(base, "") + fact.Text("/boot/v1/bootscript?mac="+m.String())
+func scriptURL(base fact.Late, m fact.MAC, cpu string) fact.Text {
+	url := fact.NewLate(base, "") + fact.Text("/boot/v1/bootscript?mac="+m.String())
+	if cpu != "" { // of a machine of which nothing else says it
+		url += fact.Text("&arch=" + cpu)
+	}
+	return url
 }
 
 // base is how an iPXE reaches the boot HTTP server. Over TLS only where it is the loader inside this program: that one is told at its

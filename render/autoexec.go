@@ -24,7 +24,7 @@ func (s *Snapshot) autoexec(name string, asking fact.MAC) (File, bool) {
 		}
 		// The firmware's address is iPXE's, too, if iPXE found it; else it asks DHCP itself.
 		text := fact.Text("#!ipxe\n# "+plain(n.Address)+"\n:hostler\nisset ${netX/ip} && ifopen || dhcp || goto again\nchain --replace ") +
-			scriptURL(fact.LateBase, bootPort(n).MAC) + " ||\n:again\nsleep 5\ngoto hostler\n"
+			scriptURL(fact.LateBase, bootPort(n).MAC, "") + " ||\n:again\nsleep 5\ngoto hostler\n"
 		return File{Name: name, Node: n.Name, Stage: fact.StageLoader, Text: text}, true
 	}
 	return File{}, false

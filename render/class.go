@@ -4,6 +4,12 @@ import "strings"
 
 // classOf is the class of a leaf by its path. What is not listed reaches the machine at its next boot.
 func classOf(path string) Class {
+	if rest, ok := strings.CutPrefix(path, `unknown["`); ok {
+		_, path, ok = strings.Cut(rest, `"].`)
+		if !ok {
+			return ClassExposure
+		}
+	}
 	for _, prefix := range []string{"unknown.", "default."} {
 		path = strings.TrimPrefix(path, prefix)
 	}

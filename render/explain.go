@@ -153,7 +153,7 @@ func (s *Snapshot) explainBootfile(n *spec.Node) Explanation {
 		return e
 	}
 	var names []string
-	next := "then " + scriptURL(fact.LateBase, bootPort(n).MAC).String()
+	next := "then " + scriptURL(fact.LateBase, bootPort(n).MAC, "").String()
 	for _, a := range s.mayHave(n) {
 		l, _ := s.loader(a, st.Loader, n)
 		if l == nil || slices.Contains(names, l.FileName) || mode == spec.BootDisk && a.UEFI() {

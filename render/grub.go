@@ -27,6 +27,12 @@ func (s *Snapshot) grub(name string, asking fact.MAC) (File, bool) {
 		retry = int(n)
 		_, base = splitName(folder)
 	}
+	cpu := ""
+	if retry >= 0 && !strings.HasPrefix(base, grubConfig) { // GRUB's word for its processor
+		folder, _ = splitName(folder)
+		cpu = base
+		_, base = splitName(folder)
+	}
 	rest, ok := strings.CutPrefix(base, grubConfig)
 	id, dashed := strings.CutPrefix(rest, "-")
 	if !ok || rest != "" && (!dashed || id == "") {
@@ -42,14 +48,18 @@ func (s *Snapshot) grub(name string, asking fact.MAC) (File, bool) {
 	if !ok {
 		return File{}, false
 	}
-	c, ok := s.menu(m, spec.LoaderGRUB, max(retry, 0))
+	c, ok := s.menu(m, spec.LoaderGRUB, processorName(cpu), max(retry, 0))
 	if !ok {
 		return File{}, false
 	}
 	f.Node = c.node
 	if retry < 0 {
 		n := round(c.settings.Retry)
-		f.Text = grubLoop(c.who, m.Dashed(), cmp.Or(n, grubTries), n > 0)
+		id := m.Dashed()
+		if c.byArch {
+			id += "/$grub_cpu"
+		}
+		f.Text = grubLoop(c.who, id, cmp.Or(n, grubTries), n > 0)
 	} else {
 		f.Text = s.grubAttempt(&c)
 	}

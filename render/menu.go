@@ -22,11 +22,12 @@ type menu struct {
 	initrds []File
 	loader  *spec.Loader
 	retry   int
+	byArch  bool // what it boots depends on its processor
 }
 
 // menu decides what a machine's configuration says. Machines that nobody declared have one when their subnet gives strangers
 // something to boot.
-func (s *Snapshot) menu(m fact.MAC, kind spec.LoaderKind, retry int) (menu, bool) {
+func (s *Snapshot) menu(m fact.MAC, kind spec.LoaderKind, cpu string, retry int) (menu, bool) {
 	c := menu{who: "unknown machine " + m.String(), retry: retry}
 	if p, declared := s.byMAC[m]; declared {
 		n := &s.fleet.Nodes[p.node]
@@ -44,7 +45,8 @@ func (s *Snapshot) menu(m fact.MAC, kind spec.LoaderKind, retry int) (menu, bool
 		if sn == nil || m.IsZero() {
 			return menu{}, false
 		}
-		c.target = s.targetUnknown(sn, m)
+		c.target, _, c.why = s.targetUnknown(sn, m, cpu)
+		c.byArch = len(sn.Discovery) > 0
 		c.loader = s.loaderOfKind(kind, c.settings.Loader, nil)
 	}
 	if b := c.settings.Boot; c.why == "" && (b == spec.BootDisk || b == spec.BootOff) {

@@ -36,7 +36,7 @@ func (s *Snapshot) pxelinux(name, id string, asking fact.MAC) (File, bool) {
 	if !ok {
 		return File{}, false
 	}
-	c, ok := s.menu(m, spec.LoaderPXELinux, retry)
+	c, ok := s.menu(m, spec.LoaderPXELinux, "x86_64", retry)
 	return File{Name: name, Stage: fact.StageScript, Node: c.node, Text: s.pxelinuxConfig(&c)}, ok
 }
 

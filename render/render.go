@@ -47,6 +47,7 @@ type Choice struct {
 	Check string // how to look for the address on the network before it is offered: "arp", "ping", or empty
 	Proxy bool   // the site's own DHCP server gives the address: no lease is taken, and Ignore may be no refusal
 
+	cpu   string                // of a machine that nobody declared; empty: it did not say
 	asked time.Duration         // the lease time that the client would like
 	lease spec.Lease            // of the machine's layers
 	pools map[string]spec.Lease // of the pools that the claim is for; shared, read-only
@@ -109,6 +110,7 @@ type Query struct {
 	MAC  fact.MAC
 	Name string
 	NID  string
+	Arch string // what the machine's loader is built for, in its own words; empty: it did not say
 	// Tried is what a machine has given up on, which its script had it say: it tries again when that is no longer what it boots.
 	Tried string
 	Addr  netip.Addr // that asks; finds the subnet of a machine that nobody declared; may be invalid

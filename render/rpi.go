@@ -62,7 +62,7 @@ func (s *Snapshot) rpi(name string, asking fact.MAC) (File, bool) {
 		f.Name, f.Node = name, n.Name
 		return f, true
 	}
-	c, ok := s.menu(bootPort(n).MAC, spec.LoaderRPi, 0)
+	c, ok := s.menu(bootPort(n).MAC, spec.LoaderRPi, "arm64", 0)
 	c.loader = l
 	if !ok || c.why != "" || c.next {
 		return File{}, false // it goes on to its next boot device, and comes again when its BOOT_ORDER says so

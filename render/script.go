@@ -94,9 +94,19 @@ func (s *Snapshot) scriptUnknown(q Query, retry int) Script {
 	}
 	sc.Reason = "nobody declared it"
 	if sn := s.subnetAt(q.Addr); sn != nil && !q.MAC.IsZero() {
-		w.target, w.tried = s.targetUnknown(sn, q.MAC), s.tried(sn.Unknown, -1)
+		cpu := processorName(q.Arch)
+		target, profile, why := s.targetUnknown(sn, q.MAC, cpu)
+		w.target, w.tried = target, s.tried(profile, -1)
 		w.resume(q)
+		if cpu != "" {
+			w.query = "mac=" + q.MAC.String() + "&arch=" + plain(cpu)
+		}
 		switch t := &w.target; {
+		case cpu == "" && len(sn.Discovery) > 0:
+			sc.Reason, sc.Text = why, w.askArch()
+			return sc
+		case why != "":
+			sc.Reason = why
 		case t.settings.Boot == spec.BootOff:
 			sc.Reason = "boot = off: it has nothing to boot"
 		case t.settings.Boot == spec.BootDisk:

@@ -29,6 +29,8 @@ func (s *Snapshot) Select(f *fact.Facts) Choice {
 	c := Choice{Subnet: sn.Name}
 	if declared {
 		c.Node = s.fleet.Nodes[p.node].Name
+	} else {
+		c.cpu = f.Arch.Processor()
 	}
 	if sn.DHCP == "off" {
 		c.Ignore = fmt.Sprintf("subnet %s: dhcp is off", sn.Name)
@@ -101,7 +103,7 @@ func (s *Snapshot) claimDeclared(c *Choice, sn *subnet, p port) {
 func (s *Snapshot) claimUnknown(c *Choice, sn *subnet) {
 	if sn.Unknown < 0 {
 		c.Ignore = fmt.Sprintf("unknown machine: subnet %s has no unknown group", sn.Name)
-	} else if !c.take(&sn.unknown, s.settings(sn.Unknown).Lease) {
+	} else if profile, _ := s.stranger(sn, c.cpu); !c.take(&sn.unknown, s.settings(profile).Lease) {
 		c.Ignore = fmt.Sprintf("unknown machine: subnet %s has no pool that serves unknown or any", sn.Name)
 	}
 }

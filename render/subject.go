@@ -2,7 +2,9 @@ package render
 
 import (
 	"cmp"
+	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"hostler/spec"
@@ -53,6 +55,9 @@ func (s *Snapshot) usedImages() map[string]bool {
 	}
 	for i := range s.fleet.Subnets {
 		mark(s.fleet.Subnets[i].Unknown)
+		for _, d := range s.fleet.Subnets[i].Discovery {
+			mark(d.Profile)
+		}
 	}
 	return used
 }
@@ -88,15 +93,15 @@ func (s *Snapshot) subnetLeaves(sn *spec.Subnet) leaves {
 			}
 		}
 	}
-	for _, x := range []struct {
-		prefix  string
-		profile int
-	}{{"default.", sn.Default}, {"unknown.", sn.Unknown}} {
+	for _, x := range given(sn) {
 		if x.profile < 0 || x.profile >= len(s.profiles) {
 			continue
 		}
-		if x.prefix == "unknown." {
-			add("unknown", cmp.Or(sn.UnknownGroup, "true"))
+		if x.group != "" {
+			add(strings.TrimSuffix(x.prefix, "."), x.group)
+			if m := s.image(x.profile); m != nil { // decides who boots it
+				ls.add(x.prefix+"arch", m.Arch, "image."+m.Name, &m.Place)
+			}
 		}
 		for _, l := range s.profiles[x.profile].leaves {
 			if x.prefix == "default." && classOf(l.path) != ClassNextRenew { // it decides DHCP options only
@@ -107,6 +112,25 @@ func (s *Snapshot) subnetLeaves(sn *spec.Subnet) leaves {
 		}
 	}
 	return ls.sorted()
+}
+
+// gift is a profile that a subnet gives to machines.
+type gift struct {
+	prefix, group string
+	profile       int
+}
+
+// given are the profiles that a subnet gives to machines that are not nodes of it.
+func given(sn *spec.Subnet) []gift {
+	gs := []gift{{"default.", "", sn.Default}}
+	if len(sn.Discovery) == 0 {
+		return append(gs, gift{"unknown.", cmp.Or(sn.UnknownGroup, "true"), sn.Unknown})
+	}
+	for i := range sn.Discovery {
+		d := &sn.Discovery[i]
+		gs = append(gs, gift{fmt.Sprintf("unknown[%q].", d.Arch), d.Group, d.Profile})
+	}
+	return gs
 }
 
 func (s *Snapshot) loaderLeaves(l *spec.Loader) leaves {

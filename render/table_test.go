@@ -229,7 +229,7 @@ func (x *table) ask(w words) {
 }
 
 func (x *table) script(w words) {
-	q := render.Query{Name: w["name"], NID: w["nid"], MAC: x.mac(w["mac"]), Addr: x.addr(w["addr"]), Tried: w["tried"]}
+	q := render.Query{Name: w["name"], NID: w["nid"], MAC: x.mac(w["mac"]), Addr: x.addr(w["addr"]), Tried: w["tried"], Arch: w["arch"]}
 	retry, _ := strconv.Atoi(w["retry"])
 	s := x.snapshot.Script(q, retry)
 	x.say("node %q, %s, boots %t, reason %q", s.Node, s.MAC, s.Boots, s.Reason)

@@ -317,7 +317,8 @@ type Subnet struct {
 	Exclude       []fact.Range
 	Unknown       int // profile of undeclared machines, -1: silence
 	UnknownGroup  string
-	Default       int // profile of the subnet alone, for options and lease times of machines without groups
+	Discovery     []Discovery // when unknown is a map, sorted by Arch; Unknown is Default then, which is what the others get
+	Default       int         // profile of the subnet alone, for options and lease times of machines without groups
 	VLAN          int
 	Place         Place
 }
@@ -331,6 +332,13 @@ type Pool struct {
 	Serves Serves
 	Lease  Lease // zero: the profile's
 	Place  Place
+}
+
+// Discovery is the group of those undeclared machines that have a processor.
+type Discovery struct {
+	Arch    string // as images name theirs
+	Group   string
+	Profile int
 }
 
 // Serves says which machines a pool is for.

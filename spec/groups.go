@@ -150,6 +150,13 @@ func (p *parser) finishProfiles() {
 		if s.UnknownGroup != "" {
 			s.Unknown = p.profile(s.Name, []string{s.UnknownGroup}, "").index
 		}
+		if len(s.Discovery) > 0 {
+			s.Unknown = s.Default
+		}
+		for j := range s.Discovery {
+			d := &s.Discovery[j]
+			d.Profile = p.profile(s.Name, []string{d.Group}, "").index
+		}
 	}
 	p.fleet.Nodes = make([]Node, 0, len(p.nodeList))
 	for i, n := range p.nodeList {

@@ -29,6 +29,9 @@ func (p *parser) subnets() {
 		if s.UnknownGroup != "" {
 			p.profile(s.Name, []string{s.UnknownGroup}, "")
 		}
+		for _, d := range s.Discovery {
+			p.profile(s.Name, []string{d.Group}, "")
+		}
 	}
 }
 
@@ -65,7 +68,7 @@ func (p *parser) subnet(in *instance) (Subnet, bool) {
 	if v, ok := in.choice(b, "dhcp", "full", "proxy", "off"); ok {
 		s.DHCP = v
 	}
-	s.UnknownGroup, _ = in.ref(b, "unknown", "group")
+	s.UnknownGroup, s.Discovery = in.unknown(b)
 	s.Exclude, _ = in.ranges(b, "exclude")
 	if v, ok := in.str(b, "hostname_pattern"); ok {
 		p.patterns[in.name] = v

@@ -47,6 +47,7 @@ type parser struct {
 	nodeList       []*nodeSource
 	unknown        *spot // of a value that could not be evaluated; the mistake must have been reported
 	groups         map[string]*group
+	discovery      []discovery
 	profiles       map[string]*profile
 
 	tree         *lang.Tree
@@ -87,6 +88,7 @@ func (p *parser) parse() (*Fleet, Diagnostics) {
 	p.finishProfiles()
 	p.checkIdentities()
 	p.checkAddresses()
+	p.checkDiscovery()
 	if p.rep.errors == 0 {
 		p.nodeTexts()
 		p.shareNodes()

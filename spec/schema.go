@@ -161,7 +161,7 @@ func subnetBlock() *Block {
 		{Name: "authoritative", Type: "bool", Default: "true", Class: "server", Doc: "No other DHCP server gives addresses here: what a machine remembers is judged although it holds no lease of ours."},
 		{Name: "conflict_check", Type: "string", Default: `"off"`, Class: "server", Doc: "Whether an address of a pool is looked for on the network before it is offered: off; arp, on segments that the server is on; or ping, by ICMP echo behind relay agents too."},
 		{Name: "quarantine", Type: "duration", Default: `"10m"`, Class: "server", Doc: "How long an address is not given out that a machine found in use by another one."},
-		{Name: "unknown", Type: "group", Default: "null", Class: "exposure", Doc: "Group of machines that nobody declared; null stays silent towards them."},
+		{Name: "unknown", Type: "group or map(group)", Default: "null", Class: "exposure", Doc: "Group of machines that nobody declared, or one for each processor: { x86_64 = group.a, arm64 = group.b }; null stays silent towards them."},
 		{Name: "exclude", Type: "list(range)", Default: "[]", Class: "address", Doc: "Addresses that no pool gives out: a-b, CIDR or single ones."},
 		{Name: "hostname_pattern", Type: "string", Class: "next-renew", Doc: "Host name of machines that have none, with {name} and {address}."},
 		{Name: "labels", Type: "map(string)", Default: "{}", Class: "none", Doc: "Names and values for people.", Read: true},

@@ -137,8 +137,8 @@ func dumpFleet(b *strings.Builder, f *Fleet) {
 		fmt.Fprintf(b, "template %s %s %s %s %q vars %v\n", t.Name, t.Kind, t.Engine, t.File, t.ContentType, varTexts(t.Vars))
 	}
 	for _, s := range f.Subnets {
-		fmt.Fprintf(b, "subnet %s site=%s %s gateway=%s relays=%v servers=%v dhcp=%s authoritative=%v exclude=%v unknown=%d %s default=%d vlan=%d\n", s.Name, s.Site, s.CIDR, s.Gateway,
-			s.Relays, s.BootServers, s.DHCP, s.Authoritative, s.Exclude, s.Unknown, s.UnknownGroup, s.Default, s.VLAN)
+		fmt.Fprintf(b, "subnet %s site=%s %s gateway=%s relays=%v servers=%v dhcp=%s authoritative=%v exclude=%v unknown=%d %s%s default=%d vlan=%d\n", s.Name, s.Site, s.CIDR, s.Gateway,
+			s.Relays, s.BootServers, s.DHCP, s.Authoritative, s.Exclude, s.Unknown, s.UnknownGroup, discoveryText(s.Discovery), s.Default, s.VLAN)
 		if s.Quarantine != 0 {
 			fmt.Fprintf(b, "  quarantine %s\n", s.Quarantine)
 		}
@@ -228,4 +228,11 @@ func dumpTrace(b *strings.Builder, ts []Trace) {
 		}
 		b.WriteString("\n")
 	}
+}
+
+func discoveryText(ds []Discovery) (text string) {
+	for _, d := range ds {
+		text += fmt.Sprintf(" %s:%s=%d", d.Arch, d.Group, d.Profile)
+	}
+	return text
 }

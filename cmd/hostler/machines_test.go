@@ -52,7 +52,7 @@ func machinesLab(t *testing.T) (l *lab, s *running, repo, files string) {
 		}
 	}
 	fleet := filepath.Join(repo, "lab.boot.hcl")
-	edit(t, fleet, "serves = \"boot\"\n  }\n", "serves = \"boot\"\n  }\n  pool \"strangers\" {\n    range  = \"10.77.0.200-10.77.0.201\"\n    serves = \"unknown\"\n  }\n  unknown = group.discovery\n")
+	edit(t, fleet, "serves = \"boot\"\n  }\n", "serves = \"boot\"\n  }\n  pool \"strangers\" {\n    range  = \"10.77.0.200-10.77.0.201\"\n    serves = \"unknown\"\n  }\n  unknown = { x86_64 = group.discovery }\n")
 	edit(t, fleet, "image = image.busybox\n", "image = image.busybox\n  config = template.seed\n")
 	edit(t, fleet, "hugepages = 64\n", "hugepages = 64\n    seed = self_url(\"seed\")\n")
 	l.commit(repo, "strangers, a second subnet, a text for each machine")
@@ -89,6 +89,15 @@ func TestMachines(t *testing.T) {
 			t.Errorf("the inbox:\n%s", out)
 		}
 		if out, _ := s.hostler("inbox", "5254.0000.0099"); !strings.Contains(out, "Address         10.77.0.200\n") {
+			t.Errorf("the inbox:\n%s", out)
+		}
+	})
+	t.Run("a machine that nobody declared waits where there is no image for its processor", func(t *testing.T) {
+		out, err := wire("52:54:00:00:00:98", "-firmware=arm64", "-force")
+		if err == nil || !strings.Contains(out, "nobody declared it, and subnet lab has no image for arm64") {
+			t.Errorf("%v:\n%s", err, out)
+		}
+		if out, _ := s.hostler("inbox"); !regexp.MustCompile(`52:54:00:00:00:98 .* arm64-uefi .* script`).MatchString(out) {
 			t.Errorf("the inbox:\n%s", out)
 		}
 	})

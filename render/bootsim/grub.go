@@ -29,6 +29,7 @@ func (w *walker) runGRUB(file string) string {
 			if w.machine.Arch.UEFI() {
 				g.vars["grub_platform"] = "efi"
 			}
+			g.vars["grub_cpu"] = (&script{w: w}).setting("buildarch") // GRUB's words are iPXE's
 			return g.config(f.Text)
 		}
 	}

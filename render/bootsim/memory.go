@@ -214,7 +214,7 @@ func (m *Memory) script(query string) (File, error) {
 	if err != nil {
 		return File{}, err
 	}
-	q := render.Query{Name: v.Get("name"), NID: v.Get("nid")}
+	q := render.Query{Name: v.Get("name"), NID: v.Get("nid"), Arch: v.Get("arch")}
 	if s := v.Get("mac"); s != "" {
 		if q.MAC, err = fact.ParseMAC(s); err != nil {
 			return File{}, err

@@ -27,6 +27,8 @@ func parseQuery(raw string) (q render.Query, retry int, problem string) {
 			q.Name = cmp.Or(q.Name, value)
 		case "nid":
 			q.NID = cmp.Or(q.NID, value)
+		case "arch":
+			q.Arch = cmp.Or(q.Arch, value, "unknown") // an iPXE that does not know it
 		case "tried":
 			q.Tried = cmp.Or(q.Tried, value)
 		case "retry":
@@ -41,7 +43,7 @@ func parseQuery(raw string) (q render.Query, retry int, problem string) {
 			return render.Query{}, 0, "the mac in the boot script request is not a MAC address"
 		}
 	}
-	if !plain(q.Name) || !plain(q.NID) || !plain(q.Tried) {
+	if !plain(q.Name) || !plain(q.NID) || !plain(q.Tried) || !plain(q.Arch) {
 		return render.Query{}, 0, "the name or nid in the boot script request has characters that no name has"
 	}
 	if n, err := strconv.Atoi(cmp.Or(retried, "0")); err == nil {

@@ -25,11 +25,12 @@ func TestParseQuery(t *testing.T) {
 		{raw: "mac=01-a4-bf-01-3e-c0-a2", q: render.Query{MAC: mac}}, // BOOTIF
 		{raw: "mac=&name=&nid=", q: render.Query{}},                  // iPXE's unset settings expand to nothing
 		{raw: "mac=&nid=4", q: render.Query{NID: "4"}},
-		{raw: "name=x3000c0s17b4n0&arch=x86_64&ts=1", q: render.Query{Name: "x3000c0s17b4n0"}}, // what else BSS clients send
+		{raw: "name=x3000c0s17b4n0&arch=x86_64&ts=1", q: render.Query{Name: "x3000c0s17b4n0", Arch: "x86_64"}}, // what else BSS clients send
 		{raw: "nid=4&retry=-1", q: render.Query{NID: "4"}},
 		{raw: "nid=4&retry=99999999999999999999", q: render.Query{NID: "4"}},
 		{raw: "nid=4&retry=99999999", q: render.Query{NID: "4"}, retry: maxRetry},
 		{raw: "nid=4&retry=7&tried=0badcafe", q: render.Query{NID: "4", Tried: "0badcafe"}, retry: 7},
+		{raw: "nid=4&arch=", q: render.Query{NID: "4", Arch: "unknown"}},
 		{raw: "nid=4&tried=a/b", problem: "the name or nid in the boot script request has characters that no name has"},
 		{raw: "mac=a4:bf:01:3e:c0", problem: "the mac in the boot script request is not a MAC address"},
 		{raw: "mac=%", problem: "the query of the boot script request cannot be read"},

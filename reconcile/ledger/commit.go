@@ -1,11 +1,8 @@
 package ledger
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"maps"
-	"net/netip"
 	"sync"
 	"time"
 
@@ -41,6 +38,7 @@ type committer struct {
 	asked   []chan error // who waits for the next checkpoint
 	asking  []chan error // who waits for the running one
 	failing bool         // the last batch could not be written
+	records []record     // memory for the next batch
 
 	// Under the mutex of Leases.
 	closed    bool
@@ -155,13 +153,14 @@ func (l *Leases) commit() bool {
 	n := min(len(l.waiting), mostBatch)
 	batch := l.waiting[:n:n]
 	if l.waiting = l.waiting[n:]; len(l.waiting) == 0 {
-		l.waiting = nil
+		l.waiting, l.spare = l.spare, nil
 	}
 	now := l.clock.tick()
-	f := frame{raw: l.clock.raw.UnixNano(), t: now, records: make([]record, n)}
+	f := frame{raw: l.clock.raw.UnixNano(), t: now, records: l.records[:0]}
 	for i := range batch {
-		f.records[i] = batch[i].record
+		f.records = append(f.records, batch[i].record)
 	}
+	l.records = f.records
 	committed := l.committed
 	run, moved := l.clock.moved()
 	l.mu.Unlock()
@@ -194,7 +193,18 @@ func (l *Leases) commit() bool {
 			batch[i].done(err)
 		}
 	}
+	l.reuse(batch)
 	return more
+}
+
+// reuse keeps the memory of a batch for what will wait next.
+func (l *Leases) reuse(batch []waiting) {
+	clear(batch)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if cap(batch) > cap(l.spare) {
+		l.spare = batch[:0]
+	}
 }
 
 // report logs when the disk begins to fail, and when it works again.
@@ -210,17 +220,15 @@ func (l *Leases) report(err error) {
 
 // settle brings memory up to date when a record is durable, or could not be made so.
 func (l *Leases) settle(w *waiting, err error) {
-	e := l.byAddr[w.lease.Addr]
-	if w.kind == bound {
-		e.pending--
-		e.changed()
-	}
-	if err != nil {
+	if w.kind != bound {
+		if err == nil {
+			l.apply(&w.record)
+		}
 		return
 	}
-	before := l.owners[machine{w.lease.MAC, w.lease.Subnet}]
-	l.apply(&w.record)
-	if w.kind != bound {
+	e := l.byAddr[w.lease.Addr]
+	if e.pending--; err != nil {
+		e.changed()
 		return
 	}
 	if e.pending == 0 && e.offer != nil {
@@ -228,8 +236,9 @@ func (l *Leases) settle(w *waiting, err error) {
 			delete(l.offers, m)
 		}
 		e.offer = nil
-		e.changed()
 	}
+	before := l.owners[machine{w.lease.MAC, w.lease.Subnet}]
+	l.apply(&w.record)
 	if before != nil && before != e && before.active(l.clock.t) { // a machine has one address
 		l.release(before, l.clock.t)
 	}
@@ -245,185 +254,6 @@ func (l *Leases) retry(batch []waiting) {
 		}
 	}
 	l.waiting = append(keep, l.waiting...)
-}
-
-// Checkpoint writes the leases into the store, so that a backup of it has them all, and waits for that.
-func (l *Leases) Checkpoint(ctx context.Context) error {
-	answer := make(chan error, 1)
-	select {
-	case l.checkpoint <- answer:
-	case <-l.stop:
-		return errClosed
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	select {
-	case err := <-answer:
-		return err
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-// save begins a new journal file, and a checkpoint of what changed since the last one, which runs beside the commits.
-// When it has ended, the older files are not needed any more.
-func (l *Leases) save() {
-	l.asking, l.asked = l.asked, nil
-	for l.commit() {
-	}
-	old := journal{dir: l.journal.dir, seq: l.journal.seq}
-	if err := l.journal.rotate(); err != nil {
-		l.ended(err)
-		return
-	}
-	l.saving = true
-	l.mu.Lock()
-	dirty, ops := l.dirty, l.changedOps()
-	l.dirty = map[netip.Addr]bool{}
-	l.mu.Unlock()
-	l.running.Go(func() {
-		err := l.write(ops)
-		if err == nil {
-			err = old.forget(old.seq)
-		} else {
-			l.mu.Lock()
-			maps.Copy(l.dirty, dirty)
-			l.mu.Unlock()
-		}
-		l.saved <- err
-	})
-}
-
-// ended tells how a checkpoint went. After a failure the next one is tried a little later: the journal has everything.
-func (l *Leases) ended(err error) {
-	l.saving, l.saveAt = false, journalSize
-	if err != nil {
-		l.saveAt = l.journal.size + journalSize/8
-		err = fmt.Errorf("checkpointing leases: %w", err)
-		l.log.Error("leases stay in the journal", "err", err)
-	}
-	l.tell(&l.asking, err)
-}
-
-func (l *Leases) tell(who *[]chan error, err error) {
-	for _, c := range *who {
-		c <- err
-	}
-	*who = nil
-}
-
-// changedOps are the operations that bring the store up to date. The clock comes first: time in the store never
-// lies before that of a lease in it.
-func (l *Leases) changedOps() []Op {
-	now := l.clock.tick()
-	ops := []Op{operation(keyClock, savedClock{l.clock.raw.UnixNano(), now})}
-	for a := range l.dirty {
-		e := l.byAddr[a]
-		s := saved{Lease: e.lease, Start: e.start, Until: e.until, Rest: e.rest}
-		if e.rest != 0 {
-			s.By = &e.decliner
-		}
-		s.Lease.Addr = a // a declined address has no lease
-		ops = append(ops, operation(keyLease+a.String(), s))
-	}
-	return ops
-}
-
-func operation(key string, v any) Op {
-	b, err := Pack(savedFormat, v)
-	if err != nil {
-		panic(err) // plain structures of ours always encode
-	}
-	return Op{Key: key, Value: b}
-}
-
-func (l *Leases) write(ops []Op) error {
-	for len(ops) > 0 {
-		n := min(len(ops), perTxn)
-		if _, err := l.store.Txn(context.Background(), nil, ops[:n]); err != nil {
-			return err
-		}
-		ops = ops[n:]
-	}
-	return nil
-}
-
-// saveRun tells the disk what the clock is like now.
-func (l *Leases) saveRun(run savedRun) error {
-	if err := l.write([]Op{operation(keyRun, run)}); err != nil {
-		return fmt.Errorf("noting that the clock was set: %w", err)
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.clock.disk = run
-	return nil
-}
-
-// loadRun reads that. An older state has nothing of the kind.
-func (l *Leases) loadRun(ctx context.Context) error {
-	kv, err := l.store.Get(ctx, keyRun)
-	if errors.Is(err, ErrNotFound) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	if _, err := Unpack(kv.Value, savedFormat, &l.clock.disk); err != nil {
-		return fmt.Errorf("%s: %w", kv.Key, err)
-	}
-	return nil
-}
-
-// load reads the last checkpoint, and removes leases from it that ended long ago.
-func (l *Leases) load(ctx context.Context) error {
-	if err := l.loadRun(ctx); err != nil {
-		return err
-	}
-	kv, err := l.store.Get(ctx, keyClock)
-	if errors.Is(err, ErrNotFound) {
-		return nil // there never was a checkpoint
-	}
-	if err != nil {
-		return err
-	}
-	var c savedClock
-	if _, err := Unpack(kv.Value, savedFormat, &c); err != nil {
-		return fmt.Errorf("%s: %w", kv.Key, err)
-	}
-	l.clock.set(c.Raw, c.T)
-	kvs, err := l.store.List(ctx, keyLease)
-	if err != nil {
-		return err
-	}
-	var old []Op
-	for _, kv := range kvs {
-		var s saved
-		if _, err := Unpack(kv.Value, savedFormat, &s); err != nil {
-			return fmt.Errorf("%s: %w", kv.Key, err)
-		}
-		if !s.Lease.Addr.IsValid() || max(s.Until, s.Rest) < c.T-int64(memory) {
-			old = append(old, Op{Key: kv.Key, Delete: true})
-			continue
-		}
-		l.restore(&s)
-	}
-	return l.write(old)
-}
-
-// restore takes an address over from the checkpoint. Of several that a machine has had, its own is the last one.
-func (l *Leases) restore(s *saved) {
-	e := l.entry(s.Lease.Subnet, s.Lease.Addr)
-	e.start, e.until, e.rest = s.Start, s.Until, s.Rest
-	if s.By != nil {
-		e.decliner = *s.By
-	}
-	if !s.Lease.MAC.IsZero() {
-		e.lease = s.Lease
-	}
-	if other := l.owners[e.owner()]; !e.lease.MAC.IsZero() && (other == nil || other.before(e)) {
-		l.owners[e.owner()] = e
-	}
-	e.changed()
 }
 
 // replayed applies one batch of the journal.

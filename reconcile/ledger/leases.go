@@ -47,6 +47,7 @@ type Leases struct {
 	pools   map[string][]*pool // by subnet, the last used one first
 	dirty   map[netip.Addr]bool
 	waiting []waiting // records for the journal, in order
+	spare   []waiting // memory for more
 
 	committer
 }
@@ -64,11 +65,11 @@ type entry struct {
 	start, until int64       // of the lease; until is the time of release if it was released
 	offer        *fact.Lease // what was promised last
 	offerUntil   int64
-	from, to     int64      // when the promised lease starts and ends
-	pending      int        // leases on their way into the journal, all for the offer's machine
-	rest         int64      // declined until then
-	decliner     fact.Lease // what the machine had that declined it
-	freeAt       int64      // when it may be given to anybody
+	from, to     int64       // when the promised lease starts and ends
+	pending      int         // leases on their way into the journal, all for the offer's machine
+	rest         int64       // declined until then
+	decliner     *fact.Lease // what the machine had that declined it; nil: nobody did
+	freeAt       int64       // when it may be given to anybody
 	slots        []*slot
 }
 
@@ -87,6 +88,14 @@ func (e *entry) before(f *entry) bool {
 // promised reports whether the address is offered, or on its way into the journal.
 func (e *entry) promised(now int64) bool {
 	return e.offer != nil && (e.pending > 0 || e.offerUntil > now)
+}
+
+// resting is what the machine had that declined the address. An older hostler wrote the address only.
+func (e *entry) resting() (l fact.Lease) {
+	if e.decliner != nil {
+		l = *e.decliner
+	}
+	return l
 }
 
 // changed brings the pools up to date.
@@ -108,7 +117,7 @@ func (e *entry) changed() {
 // either: only its author can say where else the machine should go. A lease from a pool is respected until it ends.
 func (e *entry) conflict(m machine, fixed bool, now int64) error {
 	if e.rest > now && !fixed {
-		return fmt.Errorf("%w: %s was declined by %s", ErrTaken, e.addr, e.decliner.MAC)
+		return fmt.Errorf("%w: %s was declined by %s", ErrTaken, e.addr, e.resting().MAC)
 	}
 	if e.active(now) && e.owner() != m && !(fixed && e.lease.Pool == "") {
 		return fmt.Errorf("%w: %s is leased to %s", ErrTaken, e.addr, e.lease.MAC)
@@ -232,7 +241,10 @@ func (l *Leases) promise(e *entry, lease fact.Lease, now int64) {
 		other.offer = nil // a machine has one offer
 		other.changed()
 	}
-	e.offer, e.offerUntil = &lease, now+int64(offerTime)
+	if e.offer == nil {
+		e.offer = new(fact.Lease)
+	}
+	*e.offer, e.offerUntil = lease, now+int64(offerTime)
 	l.offers[m] = e
 	e.changed()
 }
@@ -264,7 +276,7 @@ func (l *Leases) find(c *fact.Claim, m machine, now int64) (netip.Addr, error) {
 	}
 	p := l.pool(c)
 	for _, e := range l.known(m, now) {
-		if p.contains(e.addr) && e.conflict(m, false, now) == nil {
+		if e != nil && p.contains(e.addr) && e.conflict(m, false, now) == nil {
 			return e.addr, nil
 		}
 	}
@@ -280,21 +292,16 @@ func (l *Leases) find(c *fact.Claim, m machine, now int64) (netip.Addr, error) {
 }
 
 // known lists a machine's addresses in the order in which it should get them: a running lease, an offer, and then
-// those that have ended.
-func (l *Leases) known(m machine, now int64) []*entry {
-	var es []*entry
+// those that have ended. Some are nil.
+func (l *Leases) known(m machine, now int64) (es [4]*entry) {
 	owned, offered := l.owners[m], l.offers[m]
 	if owned != nil && owned.active(now) {
-		es = append(es, owned)
+		es[0] = owned
 	}
 	if offered != nil && offered.promised(now) {
-		es = append(es, offered)
+		es[1] = offered
 	}
-	for _, e := range []*entry{owned, offered} {
-		if e != nil {
-			es = append(es, e)
-		}
-	}
+	es[2], es[3] = owned, offered
 	return es
 }
 
@@ -365,7 +372,7 @@ func (l *Leases) apply(r *record) {
 		if l.owners[e.owner()] == e {
 			delete(l.owners, e.owner())
 		}
-		e.lease, e.start, e.until, e.rest, e.decliner = r.lease, r.start, r.until, 0, fact.Lease{}
+		e.lease, e.start, e.until, e.rest, e.decliner = r.lease, r.start, r.until, 0, nil
 		l.owners[e.owner()] = e
 	case released:
 		if e.lease.MAC != r.lease.MAC || e.lease.State != fact.Bound {
@@ -376,7 +383,8 @@ func (l *Leases) apply(r *record) {
 		if l.owners[e.owner()] == e {
 			delete(l.owners, e.owner())
 		}
-		e.lease, e.start, e.until, e.rest, e.decliner = fact.Lease{}, r.start, 0, max(r.until, e.rest), r.lease
+		by := r.lease
+		e.lease, e.start, e.until, e.rest, e.decliner = fact.Lease{}, r.start, 0, max(r.until, e.rest), &by
 		if e.pending == 0 {
 			e.offer = nil
 		}
@@ -419,8 +427,8 @@ func (l *Leases) Held(mac fact.MAC, subnet string) (fact.Lease, bool) {
 
 // resting is a declined address as callers see it, with the machine that declined it.
 func (l *Leases) resting(e *entry) fact.Lease {
-	lease := e.decliner
-	lease.Addr, lease.State = e.addr, fact.Declined // an older hostler wrote the address only
+	lease := e.resting()
+	lease.Addr, lease.State = e.addr, fact.Declined
 	lease.Start, lease.Expires = l.clock.wall(e.start), l.clock.wall(e.rest)
 	return lease
 }

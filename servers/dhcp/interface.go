@@ -75,7 +75,7 @@ func listen(ifi net.Interface, port int) (*socket, error) {
 	case err != nil:
 		return nil, fmt.Errorf("listening on %s: udp port %d: %w", ifi.Name, port, err)
 	}
-	return newSocket(conn.(*net.UDPConn)), nil
+	return newSocket(conn.(*net.UDPConn))
 }
 
 const receiveBuffer = 4 << 20

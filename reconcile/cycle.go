@@ -152,15 +152,10 @@ func (r *Reconciler) refresh(ctx context.Context, cur *served, began time.Time) 
 	if err != nil {
 		return r.report(ctx, cur.Commit.Revision, classify(err))
 	}
-	outside, err := r.c.Assignments(ctx)
-	if err != nil {
-		return r.report(ctx, cur.Commit.Revision, &failure{reason: ApplyFailed, err: err})
-	}
 	cand := &candidate{record: cur.record, watch: r.stopwatch(began)}
 	cand.watch.done(stageObserve)
-	cand.Artifacts, cand.Places, cand.Assignments = as, ps, outside
-	same := maps.Equal(as, cur.Artifacts) && maps.Equal(outside.Holds, cur.Assignments.Holds)
-	if !same {
+	cand.Artifacts, cand.Places = as, ps
+	if !maps.Equal(as, cur.Artifacts) {
 		fail := r.finish(ctx, cand)
 		if fail == nil {
 			return r.apply(ctx, cand)
@@ -200,9 +195,6 @@ func (r *Reconciler) prepare(ctx context.Context, rev fact.Revision, began time.
 	cand.watch.done(stageEvaluate)
 	if cand.Artifacts, cand.Places, err = r.observer.observe(ctx, cand.Fleet, tree, nil, nil); err != nil {
 		return cand, classify(err)
-	}
-	if cand.Assignments, err = r.c.Assignments(ctx); err != nil {
-		return cand, &failure{reason: ApplyFailed, err: err}
 	}
 	cand.watch.done(stageObserve)
 	return cand, r.finish(ctx, cand)
@@ -265,7 +257,7 @@ func (r *Reconciler) finish(ctx context.Context, cand *candidate) (fail *failure
 		}
 	}()
 	old, _ := r.Current()
-	snapshot, ds := render.RenderNext(old, cand.Fleet, cand.Artifacts, cand.Assignments)
+	snapshot, ds := render.RenderNext(old, cand.Fleet, cand.Artifacts, r.c.Assignments())
 	if ds.HasErrors() {
 		return &failure{reason: RenderFailed, permanent: true, diags: append(ds, cand.warnings...)}
 	}
@@ -276,6 +268,7 @@ func (r *Reconciler) finish(ctx context.Context, cand *candidate) (fail *failure
 	}
 	cand.watch.done(stageGate)
 	cand.snapshot, cand.Digest = snapshot, snapshot.Digest()
+	cand.Bare = snapshot.Assign(render.Assignments{}).Digest()
 	cand.diags = slices.Concat(cand.warnings, ds, gate)
 	return nil
 }
@@ -313,6 +306,11 @@ func (r *Reconciler) apply(ctx context.Context, cand *candidate) error {
 // swap puts s in force; the one before stays for an hour. An older state of the same revision does not. Without stages it is the
 // same revision as before, for the status.
 func (r *Reconciler) swap(s *served, stages []StageTime) {
+	r.swapping.Lock()
+	defer r.swapping.Unlock()
+	if as := r.c.Assignments(); as.Serial != s.snapshot.Assignments().Serial { // changed while s was made
+		s.snapshot = s.snapshot.Assign(as)
+	}
 	now := r.c.Now()
 	next := held{s}
 	for _, old := range *r.held.Load() {
@@ -331,6 +329,25 @@ func (r *Reconciler) swap(s *served, stages []StageTime) {
 		r.status.serve(s, now)
 		r.status.Stages = stages
 	}
+}
+
+// Reassign takes over the assignments as they are now: what is served when it returns knows of every change that was made before.
+// It does not wait for a revision that is being prepared, and of calls at the same time one does the work.
+func (r *Reconciler) Reassign() {
+	r.swapping.Lock()
+	defer r.swapping.Unlock()
+	all := *r.held.Load()
+	as := r.c.Assignments()
+	if len(all) == 0 || all[0].snapshot.Assignments().Serial == as.Serial {
+		return
+	}
+	cur := *all[0]
+	cur.snapshot = cur.snapshot.Assign(as)
+	next := append(held{&cur}, all[1:]...)
+	r.held.Store(&next)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.status.Digest = cur.snapshot.Digest()
 }
 
 // tidy removes what nothing needs any more. Failing to is worth a line, no more.

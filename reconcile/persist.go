@@ -25,23 +25,23 @@ import (
 )
 
 // formatVersion is that of the files in revisions/. It rises when an older program could not read them.
-const formatVersion = 2
+const formatVersion = 3 // since nodes may install themselves: an older program would do so at each boot
 
 // keepRevisions is how many persisted revisions are kept: the current one, and two for boots that are under way.
 const keepRevisions = 3
 
 // record is everything that serving a revision needs, so that it can be served with the source gone.
 type record struct {
-	Source      string // what the revision came from
-	Commit      source.Commit
-	Applied     time.Time
-	Vars        map[string]string
-	Files       map[string][]byte // what the evaluation read
-	Fleet       *spec.Fleet
-	Artifacts   render.Artifacts
-	Places      places
-	Assignments render.Assignments
-	Digest      fact.Digest // of the snapshot, when it was applied
+	Source    string // what the revision came from
+	Commit    source.Commit
+	Applied   time.Time
+	Vars      map[string]string
+	Files     map[string][]byte // what the evaluation read
+	Fleet     *spec.Fleet
+	Artifacts render.Artifacts
+	Places    places
+	Digest    fact.Digest // of the snapshot, when it was applied
+	Bare      fact.Digest // of the snapshot without assignments
 
 	// On the disk only: where the large files, and the nodes if they are many, lie among the blobs.
 	FileParts map[string]fact.Digest

@@ -36,8 +36,15 @@ type PlanGroup struct {
 	Deltas  []Delta         `json:"deltas,omitempty"`
 	Causes  []Cause         `json:"causes,omitempty"`
 	Nodes   []fact.NodeName `json:"nodes,omitempty"`
+	Hidden  []Hidden        `json:"hidden,omitempty"` // of which of these the change is not seen for now
 
 	shape string // what it has in common with groups that differ in their values only
+}
+
+// Hidden is a node that does something else at its next boot than the spec says.
+type Hidden struct {
+	Node fact.NodeName `json:"node"`
+	By   string        `json:"by"`
 }
 
 // Delta is one setting that changes. PerNode values differ from node to node; Old and New are the first node's.
@@ -70,7 +77,7 @@ func (p *Plan) Worst() render.Class {
 }
 
 var classesByDanger = []render.Class{render.ClassNone, render.ClassNextBoot, render.ClassNextRenew, render.ClassServer, render.ClassExposure,
-	render.ClassAddress, render.ClassOrphan, render.ClassRemove, render.ClassUnbootable}
+	render.ClassAddress, render.ClassOrphan, render.ClassRemove, render.ClassUnbootable, render.ClassReinstall}
 
 func danger(c render.Class) int { return slices.Index(classesByDanger, c) }
 
@@ -93,6 +100,9 @@ func NewPlan(old, new *render.Snapshot, leases []fact.Lease) *Plan {
 	}
 	p.addOrphans(groups, old, new, leases)
 	p.Groups = fold(groups)
+	for i := range p.Groups {
+		p.Groups[i].hide(new)
+	}
 	slices.SortFunc(p.Groups, func(a, b PlanGroup) int {
 		return cmp.Or(danger(b.Class)-danger(a.Class), len(b.Nodes)-len(a.Nodes), strings.Compare(a.sortKey(), b.sortKey()))
 	})
@@ -104,6 +114,22 @@ func NewPlan(old, new *render.Snapshot, leases []fact.Lease) *Plan {
 // means for a node is a change of the node.
 func builtin(c render.Change) bool {
 	return c.Action != "~" && strings.HasPrefix(c.Subject, "loader.builtin-")
+}
+
+// hide notes which nodes' next boots are decided by something else than the spec.
+func (g *PlanGroup) hide(new *render.Snapshot) {
+	if g.Class != render.ClassNextBoot && g.Class != render.ClassReinstall && g.Class != render.ClassUnbootable || g.Action != "~" {
+		return
+	}
+	for _, name := range g.Nodes {
+		switch n, _ := new.Node(string(name)); {
+		case n.Assignment == nil:
+		case n.Assignment.Override.Order != "":
+			g.Hidden = append(g.Hidden, Hidden{name, "an override: " + n.Assignment.Override.String()})
+		case n.Assignment.Hold.Reason != "":
+			g.Hidden = append(g.Hidden, Hidden{name, "a hold: " + n.Hold})
+		}
+	}
 }
 
 func (g PlanGroup) sortKey() string {

@@ -49,8 +49,8 @@ type Config struct {
 	Vars        map[string]string
 	Evaluate    Evaluate // nil: in a child process with Limits, which is kept
 	Limits      Limits
-	// Assignments gives the facts from outside the spec; nil: none.
-	Assignments func(context.Context) (render.Assignments, error)
+	// Assignments gives the facts from outside the spec, as they are now; nil: none. Whoever changes them calls Reassign.
+	Assignments func() render.Assignments
 	// Gate is asked before a swap, with nil for old when nothing is served; errors refuse. nil: every changed node is booted in
 	// simulation.
 	Gate func(ctx context.Context, old, new *render.Snapshot) spec.Diagnostics
@@ -76,6 +76,7 @@ type Reconciler struct {
 	hints    chan struct{}
 	ended    chan struct{} // closed when Run returns
 	held     atomic.Pointer[held]
+	swapping sync.Mutex // held by whoever replaces held
 
 	lookedAgain atomic.Int64 // when a changed file last had the stores looked at, in Unix nanoseconds
 
@@ -163,7 +164,7 @@ func (c Config) orDefaults() Config {
 		c.Gate = walk
 	}
 	if c.Assignments == nil {
-		c.Assignments = func(context.Context) (render.Assignments, error) { return render.Assignments{}, nil }
+		c.Assignments = func() render.Assignments { return render.Assignments{} }
 	}
 	return c
 }
@@ -180,13 +181,18 @@ func (r *Reconciler) restore() error {
 	if len(recs) == 0 {
 		return nil
 	}
-	snapshot, ds := render.Render(recs[0].Fleet, recs[0].Artifacts, recs[0].Assignments)
+	snapshot, ds := render.Render(recs[0].Fleet, recs[0].Artifacts, render.Assignments{})
 	if ds.HasErrors() { // a stricter program than the one that applied it; the source may hold something better
 		r.unrenderable(recs[0], ds)
 		return nil
 	}
 	cur := &served{record: *recs[0], snapshot: snapshot}
 	r.observer.remember(recs[0])
+	if cur.Bare != "" && snapshot.Digest() != cur.Bare {
+		r.c.Log.Warn("this program renders the persisted revision differently than the one that applied it",
+			"revision", cur.Commit.Revision, "digest", snapshot.Digest(), "was", cur.Bare)
+	}
+	cur.snapshot = snapshot.Assign(r.c.Assignments())
 	all := r.renderOlder(held{cur}, recs)
 	r.held.Store(&all)
 	r.announce(cur)
@@ -203,7 +209,7 @@ func (r *Reconciler) renderOlder(list held, recs []*record) held {
 		if rec.Commit.Revision == recs[i].Commit.Revision {
 			continue
 		}
-		if snapshot, ds := render.RenderNext(list[0].snapshot, rec.Fleet, rec.Artifacts, rec.Assignments); !ds.HasErrors() {
+		if snapshot, ds := render.RenderNext(list[0].snapshot, rec.Fleet, rec.Artifacts, render.Assignments{}); !ds.HasErrors() {
 			list = append(list, &served{record: *rec, snapshot: snapshot, until: until})
 		}
 	}
@@ -220,10 +226,6 @@ func (r *Reconciler) unrenderable(rec *record, ds spec.Diagnostics) {
 
 // announce says what is served after a start.
 func (r *Reconciler) announce(s *served) {
-	if s.snapshot.Digest() != s.Digest {
-		r.c.Log.Warn("this program renders the persisted revision differently than the one that applied it",
-			"revision", s.Commit.Revision, "digest", s.snapshot.Digest(), "was", s.Digest)
-	}
 	r.status.serve(s, s.Applied)
 	r.status.set(r.c.Now(), Condition{Type: Ready, Status: true, Reason: Succeeded, Message: "serving the persisted revision"},
 		Condition{Type: Reconciling, Status: true, Reason: Progressing})

@@ -40,16 +40,6 @@ func (s *Snapshot) whom(c *Choice, sn *subnet) client {
 	return m
 }
 
-func (s *Snapshot) bootMode(n *spec.Node) spec.BootMode {
-	if n.Own != nil && n.Own.Boot != "" {
-		return n.Own.Boot
-	}
-	if b := s.settings(n.Profile).Boot; b != "" {
-		return b
-	}
-	return spec.BootNet
-}
-
 // Answer decides the reply to a DISCOVER, REQUEST, INFORM or BOOTP request of a client for which Select made the choice and
 // the leases hold the address; the choice takes over from it which of several pools that is in. An invalid address is a
 // pool that is exhausted, unless the choice needs none.

@@ -173,7 +173,9 @@ func (s *Snapshot) checkSettings(r *report) {
 	}
 }
 
-func (s *Snapshot) bootsBy(b spec.BootMode) bool { return b == "" || b == spec.BootNet }
+func (s *Snapshot) bootsBy(b spec.BootMode) bool {
+	return b == "" || b == spec.BootNet || b.Installs()
+}
 
 func (s *Snapshot) checkImage(r *report, m *spec.Image) {
 	if kernel, _ := s.bootFiles(m); kernel == nil {

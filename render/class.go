@@ -28,7 +28,7 @@ func classOf(path string) Class {
 		return ClassExposure
 	case "pool":
 		return poolClass(rest)
-	case "groups", "labels":
+	case "groups", "labels", "loop", "installed":
 		return ClassNone
 	}
 	return ClassNextBoot

@@ -89,6 +89,10 @@ func (d *differ) node(i, j int) {
 		switch {
 		case c.Path == "mac":
 			c.Action = "-/+"
+		case c.Path == "install":
+			if c.Class = ClassNextBoot; c.New != "" && c.New != "installed" {
+				c.Class = ClassReinstall
+			}
 		case c.Path == "image" && c.New == "" && d.new.bootMode(b) == spec.BootNet:
 			c.Class = ClassUnbootable
 		case strings.HasPrefix(c.Path, "text."):

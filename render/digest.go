@@ -5,7 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
-	"maps"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -22,11 +22,16 @@ func (s *Snapshot) hash(old *Snapshot) {
 		p.leaves.hash(h)
 		h.Sum(p.hash[:0])
 	}
-	if s.sameNodes(old) && maps.Equal(s.holds, old.holds) {
+	if s.sameNodes(old) && s.sameLives(old) {
 		s.hashes = old.hashes
 	} else {
 		s.hashes = s.hashNodes(old)
 	}
+	s.sum()
+}
+
+// sum fills in the digest over all that is served.
+func (s *Snapshot) sum() {
 	all := sha256.New()
 	all.Write(s.served[:])
 	for _, i := range s.masks {
@@ -61,8 +66,6 @@ type part struct {
 func (s *Snapshot) hashNodes(old *Snapshot) *hashes {
 	hs := &hashes{parts: make([]part, len(s.fleet.Nodes))}
 	masks, moved := map[string]int32{}, map[int32]int32{}
-	all := sha256.New()
-	var line []byte
 	next := 0
 	for i := range s.fleet.Nodes {
 		n, p := &s.fleet.Nodes[i], &hs.parts[i]
@@ -74,29 +77,48 @@ func (s *Snapshot) hashNodes(old *Snapshot) *hashes {
 				p.mask = m
 			} else {
 				was := p.mask
-				p.mask = hs.mask(masks, i, n, s.nodeLeaves(n))
+				p.mask = hs.mask(masks, i, n)
 				moved[was] = p.mask
 			}
 		} else {
-			own := s.nodeLeaves(n)
-			p.hash(own)
-			p.mask = hs.mask(masks, i, n, own)
+			p.hash(s.nodeLeaves(n))
+			p.mask = hs.mask(masks, i, n)
 		}
+	}
+	hs.sum(s.fleet.Nodes)
+	return hs
+}
+
+// rehash hashes nodes again whose assignments changed. Which mask they have does not depend on those.
+func (s *Snapshot) rehash(changed []int32) *hashes {
+	hs := &hashes{parts: slices.Clone(s.parts), masks: s.masks}
+	for _, i := range changed {
+		hs.parts[i].hash(s.nodeLeaves(&s.fleet.Nodes[i]))
+	}
+	hs.sum(s.fleet.Nodes)
+	return hs
+}
+
+// sum hashes over all nodes.
+func (hs *hashes) sum(nodes []spec.Node) {
+	all := sha256.New()
+	var line []byte
+	for i := range nodes {
+		n, p := &nodes[i], &hs.parts[i]
 		line = strconv.AppendInt(line[:0], int64(len(n.Address)), 10)
 		line = append(append(append(line, ' '), n.Address...), p.served[:]...)
 		all.Write(binary.BigEndian.AppendUint32(line, uint32(p.mask)))
 	}
 	all.Sum(hs.served[:0])
-	return hs
 }
 
-// known finds a node of the snapshot before that is the same, and held back for the same reason.
+// known finds a node of the snapshot before that is the same, and whose next boot is the same for the same reasons.
 func (s *Snapshot) known(old *Snapshot, n *spec.Node, next int) (int, bool) {
 	if old == nil {
 		return 0, false
 	}
 	j, ok := old.position(old.fleet.Nodes, n, next)
-	return j, ok && s.hold(n) == old.hold(n)
+	return j, ok && s.sameLife(old, n)
 }
 
 func (p *part) hash(own leaves) {
@@ -112,11 +134,11 @@ func (p *part) hash(own leaves) {
 }
 
 // mask numbers the mask of a node, in the order in which they occur.
-func (hs *hashes) mask(masks map[string]int32, i int, n *spec.Node, own leaves) int32 {
+func (hs *hashes) mask(masks map[string]int32, i int, n *spec.Node) int32 {
 	key := strconv.AppendInt(nil, int64(n.Profile), 10)
 	if n.Own != nil {
-		for j := range own {
-			key = append(append(key, '\n'), own[j].path...)
+		for _, l := range settingsLeaves(n.Own, true) {
+			key = append(append(key, '\n'), l.path...)
 		}
 	}
 	m, ok := masks[string(key)]

@@ -14,5 +14,7 @@ type target struct {
 }
 
 func (s *Snapshot) targetOf(n *spec.Node) target {
-	return target{settings: s.fleet.Effective(n), image: s.image(n.Profile), own: s.image(n.Profile), mac: bootPort(n).MAC}
+	t := target{settings: s.fleet.Effective(n), image: s.imageOf(n), own: s.imageOf(n), mac: bootPort(n).MAC}
+	t.settings.Boot = s.bootMode(n)
+	return t
 }

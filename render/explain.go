@@ -37,7 +37,7 @@ func (s *Snapshot) Explain(node fact.NodeName, path string) []Explanation {
 		}
 		rows[l.path] = e
 	}
-	for _, e := range []Explanation{s.explainAddress(n), s.explainLoader(n, steps["loader"]), s.explainBootfile(n)} {
+	for _, e := range []Explanation{s.explainAddress(n), s.explainLoader(n, steps["loader"]), s.explainBootfile(n), s.explainBoot(n, rows["boot"])} {
 		rows[e.Path] = e
 	}
 	var out []Explanation
@@ -180,4 +180,42 @@ func (s *Snapshot) nodeArch(n *spec.Node, firmware string) fact.Arch {
 		a = m.Arch
 	}
 	return declaredArch(firmware, a)
+}
+
+// explainBoot says what a node does at its next boot: what the spec says, then what stands before that.
+func (s *Snapshot) explainBoot(n *spec.Node, e Explanation) Explanation {
+	e.Path, e.Value = "boot", string(s.declaredMode(n))
+	step := func(layer, value string, at spec.Place) {
+		e.Value = value
+		e.Steps = append(slices.Clone(e.Steps), spec.Step{Layer: layer, Action: spec.Replace, Value: value, Place: at})
+	}
+	l := s.lives[n.Name]
+	if l == nil {
+		l = &life{}
+	}
+	switch declared := s.declaredMode(n); {
+	case !declared.Installs():
+	case s.assignments.Nodes == nil:
+		step("the machine, if it has proved to be installed, which only a server knows", string(declared), spec.Place{})
+	case l.installed(n, declared, s.installDigest(n, s.image(n.Profile))):
+		step("what is installed: "+l.Installed.String(), "disk", spec.Place{})
+	case l.Installed.Digest == "" && !l.Installed.At.IsZero():
+		step("what is installed: nothing, "+l.Installed.String(), "install", spec.Place{})
+	case l.Installed.Digest != "":
+		step("what is installed is something else: "+l.Installed.String(), "install", spec.Place{})
+	}
+	switch o := l.Override; {
+	case o.Order == "":
+	case o.Image != "" && l.void != "":
+		step("an override, which has no effect ("+l.void+"): "+o.String(), e.Value, spec.Place{})
+	default:
+		step("override: "+o.String(), string(l.mode), spec.Place{})
+	}
+	if hold := s.hold(n); hold != "" {
+		step("a hold: "+hold, "(held)", spec.Place{})
+	}
+	if n.Disabled {
+		step(n.Address, "(disabled)", n.Place)
+	}
+	return e
 }

@@ -91,7 +91,7 @@ func TestConfig(t *testing.T) {
 			w.Fleet.Nodes[i].Texts[j].Digest = digest("another text")
 		}
 	}
-	if s, ds := w.render(); s != nil || !strings.Contains(ds.Error(), "Template cannot be rendered: Rendering again: template motd for node plain: its text differs from the one that was checked.") {
+	if s, ds := w.render(); s != nil || !strings.Contains(ds.Error(), "Template cannot be rendered: Rendering again: template own for node scripted: its text differs from the one that was checked.") {
 		t.Errorf("%v", ds)
 	}
 }

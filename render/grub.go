@@ -61,7 +61,7 @@ func (s *Snapshot) grub(name string, asking fact.MAC) (File, bool) {
 		}
 		f.Text = grubLoop(c.who, id, cmp.Or(n, grubTries), n > 0)
 	} else {
-		f.Text = s.grubAttempt(&c)
+		f.Text, f.Terms = s.grubAttempt(&c), c.terms
 	}
 	return f, true
 }

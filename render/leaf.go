@@ -142,6 +142,7 @@ func settingsLeaves(st *spec.Settings, own bool) leaves {
 	var ls leaves
 	add := func(path, raw string) { ls.add(path, raw, "", nil) }
 	add("boot", string(st.Boot))
+	add("hold", st.Hold)
 	add("loader", st.Loader)
 	add("script", st.Script)
 	add("script_form", st.ScriptForm)
@@ -184,7 +185,7 @@ func (ls *leaves) addTimes(st *spec.Settings) {
 		d    time.Duration
 	}{
 		{"lease.default", st.Lease.Default}, {"lease.max", st.Lease.Max}, {"lease.min", st.Lease.Min},
-		{"retry.delay", st.Retry.Delay}, {"retry.max_delay", st.Retry.MaxDelay}, {"retry.hold", st.Retry.Hold},
+		{"retry.delay", st.Retry.Delay}, {"retry.max_delay", st.Retry.MaxDelay}, {"retry.hold", st.Retry.Hold}, {"loop.within", st.Loop.Within},
 	} {
 		if x.d != 0 {
 			ls.add(x.path, duration(x.d), "", nil)
@@ -197,6 +198,9 @@ func (ls *leaves) addTimes(st *spec.Settings) {
 		if x.n != 0 {
 			ls.add(x.path, strconv.Itoa(max(x.n, 0)), "", nil)
 		}
+	}
+	if st.Loop.Boots != 0 {
+		ls.add("loop.boots", strconv.Itoa(max(st.Loop.Boots, 0)), "", nil)
 	}
 	ls.add("retry.fallback", st.Retry.Fallback, "", nil)
 }
@@ -245,12 +249,13 @@ func (s *Snapshot) nodeLeaves(n *spec.Node) leaves {
 	if n.Own != nil {
 		ls = append(ls, s.ownLeaves(n)...)
 	}
+	s.lifeLeaves(&ls, n)
 	add := func(path, raw string) { ls.add(path, raw, "", &n.Place) }
 	add("name", string(n.Name))
 	add("firmware", n.Firmware)
 	add("arch", n.Arch)
 	add("uuid", n.UUID)
-	add("hold", s.hold(n))
+	add("hold", n.Hold)
 	if n.Disabled {
 		add("disabled", "true")
 	}

@@ -23,6 +23,7 @@ type menu struct {
 	loader  *spec.Loader
 	retry   int
 	byArch  bool // what it boots depends on its processor
+	terms   fact.Terms
 }
 
 // menu decides what a machine's configuration says. Machines that nobody declared have one when their subnet gives strangers
@@ -38,7 +39,7 @@ func (s *Snapshot) menu(m fact.MAC, kind spec.LoaderKind, cpu string, retry int)
 		case n.Disabled:
 			c.why = "disabled in the spec"
 		case hold != "":
-			c.why = "held: " + hold
+			c.why = "held: " + hold + ", " + s.unhold(n)
 		}
 	} else {
 		sn := s.subnetAt(netip.Addr{})
@@ -68,6 +69,9 @@ func (s *Snapshot) menu(m fact.MAC, kind spec.LoaderKind, cpu string, retry int)
 		c.kernel = *kernel
 	} else if c.why == "" {
 		c.why = "it has no image"
+	}
+	if p, declared := s.byMAC[m]; declared && c.why == "" {
+		c.terms = s.terms(&s.fleet.Nodes[p.node], c.image)
 	}
 	return c, true
 }

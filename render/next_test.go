@@ -20,15 +20,15 @@ var plainFleet = []cmp.Option{cmpopts.EquateComparable(netip.Addr{}, netip.Prefi
 
 // growing is a spec that is edited at random.
 type growing struct {
-	rand  *rand.Rand
-	rows  []string
-	next  int
-	arg   int
-	self  string
-	own   int
-	cidr  string
-	image string
-	holds map[fact.NodeName]string
+	rand     *rand.Rand
+	rows     []string
+	next     int
+	arg      int
+	self     string
+	own      int
+	cidr     string
+	image    string
+	assigned map[fact.NodeName]render.Assignment
 }
 
 func (g *growing) edit() {
@@ -55,7 +55,7 @@ func (g *growing) edit() {
 	case 8:
 		g.image = []string{"a", "b"}[n%2]
 	case 9:
-		g.holds = map[fact.NodeName]string{fact.NodeName(g.rows[at][:2]): "broken"}
+		g.assigned = map[fact.NodeName]render.Assignment{fact.NodeName(g.rows[at][:2]): {Hold: render.Hold{Reason: "broken"}}}
 	}
 }
 
@@ -131,7 +131,7 @@ func TestRenderNextEqualsRender(t *testing.T) {
 			if f == nil {
 				t.Fatal(ds)
 			}
-			a, as := observe(f, ""), render.Assignments{Holds: g.holds}
+			a, as := observe(f, ""), render.Assignments{Nodes: g.assigned, Serial: uint64(step)}
 			want, wantDiags := render.Render(f, a, as)
 			got, gotDiags := render.RenderNext(old, f, a, as)
 			if want.Digest() != got.Digest() || len(render.Diff(want, got)) > 0 {

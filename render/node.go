@@ -59,11 +59,17 @@ func (s *Snapshot) info(n *spec.Node) NodeInfo {
 	t := s.targetOf(n)
 	in := NodeInfo{
 		Name: n.Name, Address: n.Address, MAC: ifc.MAC, IP: ifc.Addr, Subnet: ifc.Subnet,
-		Boot: string(s.bootMode(n)), Hold: s.hold(n), Place: n.Place,
+		Boot: string(s.declaredMode(n)), Next: string(s.bootMode(n)), Hold: s.hold(n), Place: n.Place,
 		KernelArgs: s.cmdline(&t).String(),
 	}
-	if n.Disabled {
-		in.Boot = "disabled"
+	if l := s.lives[n.Name]; l != nil {
+		in.Assignment = &l.Assignment
+	}
+	switch {
+	case n.Disabled:
+		in.Boot, in.Next = "disabled", "hold"
+	case in.Hold != "":
+		in.Next = "hold"
 	}
 	if t.image != nil {
 		in.Image = t.image.Name
@@ -82,7 +88,7 @@ func (s *Snapshot) Belongs(mac fact.MAC) (subnet, image string, held, ok bool) {
 		return "", "", false, false
 	}
 	n := &s.fleet.Nodes[p.node]
-	if img := s.image(n.Profile); img != nil {
+	if img := s.imageOf(n); img != nil {
 		image = img.Name
 	}
 	return bootPort(n).Subnet, image, s.hold(n) != "", true

@@ -19,7 +19,7 @@ func TestPure(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	allowed := []string{"cmp", "crypto/sha256", "encoding/binary", "encoding/hex", "fmt", "hash", "hash/fnv", "io", "maps", "net/netip", "slices", "strconv", "strings", "time",
+	allowed := []string{"cmp", "crypto/sha256", "encoding/binary", "encoding/hex", "encoding/json", "fmt", "hash", "hash/fnv", "io", "maps", "net/netip", "slices", "strconv", "strings", "time",
 		"hostler/render/fact", "hostler/spec"}
 	for _, file := range files {
 		if strings.HasSuffix(file, "_test.go") {
@@ -64,12 +64,15 @@ func TestSameAnswers(t *testing.T) {
 // TestHolds: an operator's hold stands beside the spec's; the spec's reason is the one that is told.
 func TestHolds(t *testing.T) {
 	w := richWorld(t)
-	w.Assignments = []hold{{"plain", "by alice"}, {"two", "by bob"}, {"nobody", "by mistake"}}
+	w.Assignments = []assigned{{Node: "plain"}, {Node: "two"}, {Node: "nobody"}}
+	for i := range w.Assignments {
+		w.Assignments[i].Hold = render.Hold{Reason: "dusty", By: "alice", Since: noon}
+	}
 	s, ds := w.render()
 	if s == nil {
 		t.Fatal(ds)
 	}
-	for node, want := range map[fact.NodeName]string{"plain": "held: by alice", "two": "held: broken fan", "pxe": ""} {
+	for node, want := range map[fact.NodeName]string{"plain": "held: dusty (by alice since 22 Nov 2026 12:00 UTC)", "two": "held: broken fan", "pxe": ""} {
 		if got := s.Script(render.Query{Name: string(node)}, 0); got.Reason != want || got.Boots != (want == "") {
 			t.Errorf("%s: %q, boots %t", node, got.Reason, got.Boots)
 		}

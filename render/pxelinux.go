@@ -37,7 +37,7 @@ func (s *Snapshot) pxelinux(name, id string, asking fact.MAC) (File, bool) {
 		return File{}, false
 	}
 	c, ok := s.menu(m, spec.LoaderPXELinux, "x86_64", retry)
-	return File{Name: name, Stage: fact.StageScript, Node: c.node, Text: s.pxelinuxConfig(&c)}, ok
+	return File{Name: name, Stage: fact.StageScript, Node: c.node, Text: s.pxelinuxConfig(&c), Terms: c.terms}, ok
 }
 
 func (s *Snapshot) pxelinuxConfig(c *menu) fact.Text {

@@ -26,11 +26,6 @@ type Artifact struct {
 // Artifacts are the observed files of a fleet.
 type Artifacts map[string]Artifact
 
-// Assignments are the few facts from outside the spec that change rarely.
-type Assignments struct {
-	Holds map[fact.NodeName]string // reason by node
-}
-
 // Choice says whom a request is from and which address it may have.
 type Choice struct {
 	Ignore string        // why there is no answer; empty: there is one
@@ -102,7 +97,8 @@ type File struct {
 	ByETag bool        // see Artifact
 	Pinned bool        // the name says which content it is, so that an older snapshot's is as good
 	Size   int64
-	URL    string // the machine must fetch it from there (never for TFTP)
+	URL    string     // the machine must fetch it from there (never for TFTP)
+	Terms  fact.Terms // of a boot script or a menu, without the revision
 }
 
 // Query identifies a machine over HTTP. Set fields are tried in order: MAC, Name, NID.
@@ -124,6 +120,7 @@ type Script struct {
 	Boots  bool          // whether it boots something; false: waits, hands over to the disk, ...
 	Reason string        // when it does not
 	Note   string        // what an operator should know although it boots
+	Terms  fact.Terms    // without the revision
 }
 
 // NodeInfo is what lists and tables show of a node.
@@ -135,9 +132,11 @@ type NodeInfo struct {
 	Subnet     string        `json:"subnet"`
 	Image      string        `json:"image,omitempty"`
 	Groups     []string      `json:"groups,omitempty"`
-	Boot       string        `json:"boot"`
-	Hold       string        `json:"hold,omitempty"`
-	KernelArgs string        `json:"kernel_args"` // late values shown as <kind>
+	Boot       string        `json:"boot"`               // as the spec says
+	Next       string        `json:"next_boot"`          // netboot, install, disk, off or hold
+	Hold       string        `json:"hold,omitempty"`     // why it is held
+	Assignment *Assignment   `json:"assigned,omitempty"` // what was ordered for it, and what it proved; read-only
+	KernelArgs string        `json:"kernel_args"`        // late values shown as <kind>
 	Place      spec.Place    `json:"range"`
 }
 
@@ -162,6 +161,7 @@ const (
 	ClassOrphan     Class = "orphan" // the planner raises to it with live leases
 	ClassRemove     Class = "remove"
 	ClassUnbootable Class = "unbootable"
+	ClassReinstall  Class = "reinstall" // the disk is erased at the next boot
 )
 
 // Change is one leaf that differs between two snapshots.

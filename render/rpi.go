@@ -100,9 +100,9 @@ func (s *Snapshot) piFile(c *menu, name, rest string) (File, bool) {
 	folder := pin(digestOf(string(cmdline)))
 	switch rest {
 	case "config.txt":
-		return File{Name: name, Node: c.node, Stage: fact.StageScript, Text: s.piConfig(c, folder)}, true
+		return File{Name: name, Node: c.node, Stage: fact.StageScript, Text: s.piConfig(c, folder), Terms: c.terms}, true
 	case "cmdline.txt", folder + "/cmdline.txt":
-		return File{Name: name, Node: c.node, Stage: fact.StageScript, Text: cmdline, Pinned: rest != "cmdline.txt"}, true
+		return File{Name: name, Node: c.node, Stage: fact.StageScript, Text: cmdline, Pinned: rest != "cmdline.txt", Terms: c.terms}, true
 	}
 	for _, f := range append([]File{c.kernel}, c.initrds...) {
 		if rest == pin(f.Digest)+"/"+f.Name {

@@ -27,29 +27,34 @@ func (s *Snapshot) Script(q Query, retry int) Script {
 	if t.mac.IsZero() {
 		w.query = "name=" + plain(string(n.Name))
 	}
+	var advice []string
 	switch hold := s.hold(n); {
 	case n.Disabled:
 		sc.Reason = "disabled in the spec"
 	case hold != "":
-		sc.Reason = "held: " + hold
+		sc.Reason, advice = "held: "+hold, []string{s.unhold(n)}
+		w.retry, w.holds, w.tried = retry, true, "hold" // once it is released it starts over, however often it asked meanwhile
 	case t.settings.Boot == spec.BootOff:
 		sc.Reason = "boot = off: it has nothing to boot"
 	case t.settings.Boot == spec.BootDisk:
-		sc.Reason = "boot = disk"
-		sc.Text = w.disk()
+		sc.Reason = s.whyDisk(n)
+		sc.Text = w.disk(sc.Reason)
 		return sc
 	case t.settings.Script != "":
 		sc.Text, sc.Reason = w.template(n)
 	default:
 		w.image(&sc)
 	}
-	return w.finish(sc)
+	if sc = w.finish(sc, advice...); sc.Boots {
+		sc.Terms = s.terms(n, t.image)
+	}
+	return sc
 }
 
 // finish tells a machine that boots nothing why.
-func (w *scriptWriter) finish(sc Script) Script {
+func (w *scriptWriter) finish(sc Script, advice ...string) Script {
 	if sc.Boots = sc.Reason == ""; !sc.Boots {
-		sc.Text = w.wait(sc.Reason)
+		sc.Text = w.wait(sc.Reason, advice...)
 	}
 	return sc
 }
@@ -110,7 +115,7 @@ func (s *Snapshot) scriptUnknown(q Query, retry int) Script {
 		case t.settings.Boot == spec.BootOff:
 			sc.Reason = "boot = off: it has nothing to boot"
 		case t.settings.Boot == spec.BootDisk:
-			sc.Reason, sc.Text = "boot = disk", w.disk()
+			sc.Reason, sc.Text = "boot = disk", w.disk("boot = disk")
 			return sc
 		case t.settings.Script != "":
 			sc.Reason = "its script is a template, which needs a declared node"
@@ -269,10 +274,13 @@ func (w *scriptWriter) again(b *strings.Builder, bss bool) {
 	b.WriteString(end)
 }
 
-// wait says who the machine is and why it does not boot, and asks again: a machine is never left without a next step.
-func (w *scriptWriter) wait(reason string) fact.Text {
+// wait says who the machine is, why it does not boot and what can be done, and asks again: a machine is never left without a next step.
+func (w *scriptWriter) wait(reason string, advice ...string) fact.Text {
 	var b strings.Builder
 	b.WriteString(w.header(reason) + "echo hostler: " + plain(w.who) + ": " + plain(reason) + "\n")
+	for _, line := range advice {
+		b.WriteString("echo hostler: " + plain(line) + "\n")
+	}
 	if !w.target.mac.IsZero() {
 		b.WriteString("echo hostler: boot interface " + w.target.mac.String() + "\n")
 	}
@@ -283,8 +291,8 @@ func (w *scriptWriter) wait(reason string) fact.Text {
 
 // disk hands over to what is installed. A BIOS is told to boot its first disk. UEFI firmware goes on to its next boot
 // entry when iPXE fails, and stops at iPXE when it succeeds: so it fails (tinkerbell/tinkerbell #984).
-func (w *scriptWriter) disk() fact.Text {
-	return fact.Text(w.header("boot = disk") + "iseq ${platform} efi && goto next ||\nsanboot --no-describe --drive 0x80 ||\n:next\nexit 1\n")
+func (w *scriptWriter) disk(why string) fact.Text {
+	return fact.Text(w.header(why) + "iseq ${platform} efi && goto next ||\nsanboot --no-describe --drive 0x80 ||\n:next\nexit 1\n")
 }
 
 // template is the author's own script.

@@ -8,10 +8,11 @@ import (
 // Snapshot is everything that the servers need to answer every machine, complete and immutable. Settings are held once
 // for each profile; texts are put together when they are asked for.
 type Snapshot struct {
-	fleet     *spec.Fleet
-	artifacts Artifacts
-	holds     map[fact.NodeName]string
-	digest    fact.Digest
+	fleet       *spec.Fleet
+	artifacts   Artifacts
+	assignments Assignments
+	lives       map[fact.NodeName]*life // of nodes with an assignment
+	digest      fact.Digest
 
 	profiles  []profile // as fleet.Profiles
 	subnets   []subnet  // as fleet.Subnets
@@ -35,7 +36,7 @@ func Render(f *spec.Fleet, a Artifacts, as Assignments) (*Snapshot, spec.Diagnos
 // RenderNext gives what Render gives, sooner: it takes over from a snapshot before what it knows of nodes that are the same, by
 // spec.Same, and shares it where all are. old may be nil.
 func RenderNext(old *Snapshot, f *spec.Fleet, a Artifacts, as Assignments) (*Snapshot, spec.Diagnostics) {
-	s := &Snapshot{fleet: f, artifacts: a, holds: as.Holds, images: map[string]*spec.Image{}, bootLines: map[*spec.Image]*bootLines{}}
+	s := &Snapshot{fleet: f, artifacts: a, images: map[string]*spec.Image{}, bootLines: map[*spec.Image]*bootLines{}}
 	for i := range f.Images {
 		s.images[f.Images[i].Name] = &f.Images[i]
 	}
@@ -59,6 +60,7 @@ func RenderNext(old *Snapshot, f *spec.Fleet, a Artifacts, as Assignments) (*Sna
 			s.bootLines[m] = l
 		}
 	}
+	s.assign(as)
 	ds := s.check()
 	if ds.HasErrors() {
 		return nil, ds
@@ -92,14 +94,6 @@ func bootPort(n *spec.Node) *spec.Interface {
 		return &n.Interfaces[0]
 	}
 	return &spec.Interface{}
-}
-
-// hold is why a node is held back: by the spec, or else by an operator. Empty: it is not.
-func (s *Snapshot) hold(n *spec.Node) string {
-	if n.Hold != "" {
-		return n.Hold
-	}
-	return s.holds[n.Name]
 }
 
 // settings are a profile's settings, or nothing when there is none.

@@ -85,9 +85,15 @@ func play(t *testing.T, ar *txtar.Archive) []byte {
 		}
 	}
 	x := &table{t: t, out: &bytes.Buffer{}}
-	x.snapshot = x.render(now, string(get(ar, "artifacts")), string(get(ar, "holds")))
+	artifacts := string(get(ar, "artifacts"))
+	x.snapshot = x.render(now, artifacts)
+	x.old = x.snapshot
 	if len(before) > 0 {
-		x.old = x.render(before, cmp.Or(string(get(ar, "old/artifacts")), string(get(ar, "artifacts"))), "")
+		x.old = x.render(before, cmp.Or(string(get(ar, "old/artifacts")), artifacts))
+	}
+	if text := get(ar, "assigned"); text != nil {
+		as := assignments(x.old, string(text))
+		x.old, x.snapshot = x.old.Assign(as), x.snapshot.Assign(as)
 	}
 	for line := range strings.Lines(string(get(ar, "in"))) {
 		if line = strings.TrimSpace(line); line == "" || strings.HasPrefix(line, "#") {
@@ -117,7 +123,37 @@ func (x *table) say(format string, args ...any) {
 	}
 }
 
-func (x *table) render(files fstest.MapFS, artifacts, holds string) *render.Snapshot {
+// assignments reads lines NODE hold REASON, NODE armed, NODE installed now|before, NODE override WORDS, of which the words are
+// once, boot=MODE and image=NAME. What is installed now is what the node would install by the old spec.
+func assignments(old *render.Snapshot, text string) render.Assignments {
+	as := render.Assignments{Nodes: map[fact.NodeName]render.Assignment{}, Serial: 1}
+	at := time.Date(2026, 11, 22, 9, 12, 0, 0, time.UTC)
+	for line := range strings.Lines(text) {
+		w := strings.SplitN(strings.TrimSpace(line), " ", 3)
+		name, rest := fact.NodeName(w[0]), strings.Join(w[2:], "")
+		a := as.Nodes[name]
+		switch w[1] {
+		case "hold":
+			a.Hold = render.Hold{Reason: rest, By: "alice", Since: at, Until: at.Add(2 * time.Hour)}
+		case "armed":
+			a.Installed = render.Installed{By: "alice", At: at}
+		case "installed":
+			node, _ := old.Node(w[0])
+			a.Installed = render.Installed{Digest: digest("before"), MAC: node.MAC, Image: node.Image, Boot: "01KAPXR8", At: at}
+			if rest == "now" {
+				a.Installed.Digest = old.Script(render.Query{Name: w[0]}, 0).Terms.Install
+			}
+		case "override":
+			x := parseWords(". " + rest)
+			_, once := x["once"]
+			a.Override = render.Override{Order: "1", Boot: spec.BootMode(x["boot"]), Image: x["image"], Once: once, Reason: "to look", By: "bob", Since: at}
+		}
+		as.Nodes[name] = a
+	}
+	return as
+}
+
+func (x *table) render(files fstest.MapFS, artifacts string) *render.Snapshot {
 	x.t.Helper()
 	f, ds := spec.Parse(spec.Input{Files: files})
 	if f == nil {
@@ -126,12 +162,7 @@ func (x *table) render(files fstest.MapFS, artifacts, holds string) *render.Snap
 		}
 		x.t.FailNow()
 	}
-	as := render.Assignments{Holds: map[fact.NodeName]string{}}
-	for line := range strings.Lines(holds) {
-		name, why, _ := strings.Cut(strings.TrimSpace(line), " ")
-		as.Holds[fact.NodeName(name)] = why
-	}
-	s, ds := render.Render(f, observe(f, artifacts), as)
+	s, ds := render.Render(f, observe(f, artifacts), render.Assignments{})
 	for _, d := range ds {
 		x.say("%s [%s] %s %s", d.Severity, d.Code, d, d.Address)
 	}
@@ -218,7 +249,7 @@ func (x *table) ask(w words) {
 		x.explain(w)
 	case "node":
 		n, ok := x.snapshot.Node(w["name"])
-		x.say("%t %s %s %s %s boot=%s hold=%q image=%s [%s] %s", ok, n.Name, n.Address, n.MAC, n.IP, n.Boot, n.Hold, n.Image, strings.Join(n.Groups, " "), n.KernelArgs)
+		x.say("%t %s %s %s %s boot=%s next=%s hold=%q image=%s [%s] %s", ok, n.Name, n.Address, n.MAC, n.IP, n.Boot, n.Next, n.Hold, n.Image, strings.Join(n.Groups, " "), n.KernelArgs)
 	case "diff":
 		for _, c := range render.Diff(x.old, x.snapshot) {
 			x.say("%s %s %s: %q -> %q %s, by %s at %s", c.Action, c.Subject, c.Path, c.Old, c.New, c.Class, cmp.Or(c.Layer, "itself"), c.Cause)

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 	"testing/fstest"
+	"time"
 
 	gocmp "github.com/google/go-cmp/cmp"
 	"github.com/rogpeppe/go-internal/txtar"
@@ -39,7 +40,7 @@ func richFleet(t testing.TB) *spec.Fleet {
 type world struct {
 	Fleet       *spec.Fleet
 	Artifacts   []artifact
-	Assignments []hold
+	Assignments []assigned
 }
 
 type artifact struct {
@@ -47,25 +48,41 @@ type artifact struct {
 	render.Artifact
 }
 
-type hold struct{ Node, Reason string }
+type assigned struct {
+	Node string
+	render.Assignment
+}
+
+var noon = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
 
 func richWorld(t testing.TB) *world {
 	f := richFleet(t)
-	w := &world{Fleet: f, Assignments: []hold{{"plain", "for a while"}}}
+	w := &world{Fleet: f, Assignments: []assigned{
+		{"plain", render.Assignment{Hold: render.Hold{Reason: "for a while", By: "alice", Since: noon, Until: noon.Add(time.Hour)}}},
+		{"installed", render.Assignment{Installed: render.Installed{Digest: "x", MAC: fact.MAC{0x52, 0x54, 0, 0x77, 0, 8}, Image: "busybox", Boot: "01K", At: noon}}},
+		{"once", render.Assignment{Installed: render.Installed{Digest: "x", MAC: fact.MAC{0x52, 0x54, 0, 0x77, 0, 9}, Image: "busybox", Boot: "01K", At: noon}}},
+		{"diverted", render.Assignment{Override: render.Override{Order: "1", Image: "rescue", Once: true, Reason: "to look", By: "bob", Since: noon, Until: noon.Add(time.Hour)}}},
+		{"local", render.Assignment{Override: render.Override{Order: "2", Boot: spec.BootDisk, By: "bob", Since: noon}}},
+	}}
 	for id, a := range observe(f, "") {
 		w.Artifacts = append(w.Artifacts, artifact{id, a})
 	}
 	w.Artifacts[0].URL = ""
+	s, ds := w.render()
+	if s == nil {
+		t.Fatal(ds)
+	}
+	w.Assignments[1].Installed.Digest = s.Script(render.Query{Name: "installed"}, 0).Terms.Install
 	return w
 }
 
 func (w *world) render() (*render.Snapshot, spec.Diagnostics) {
-	a, as := render.Artifacts{}, render.Assignments{Holds: map[fact.NodeName]string{}}
+	a, as := render.Artifacts{}, render.Assignments{Nodes: map[fact.NodeName]render.Assignment{}}
 	for _, x := range w.Artifacts {
 		a[x.ID] = x.Artifact
 	}
 	for _, x := range w.Assignments {
-		as.Holds[fact.NodeName(x.Node)] = x.Reason
+		as.Nodes[fact.NodeName(x.Node)] = x.Assignment
 	}
 	return render.Render(w.Fleet, a, as)
 }
@@ -138,7 +155,10 @@ func serve(s *render.Snapshot) string {
 		fmt.Fprintln(&b, s.Script(render.Query{NID: nid}, 0))
 	}
 	for _, n := range s.Nodes() {
-		n.Place = spec.Place{}
+		if n.Place = (spec.Place{}); n.Assignment != nil {
+			fmt.Fprintln(&b, *n.Assignment)
+			n.Assignment = nil
+		}
 		fmt.Fprintln(&b, n)
 	}
 	n, ok := s.Node("00000000-0000-0000-0000-000000000001")
@@ -232,6 +252,9 @@ func (m *mutator) walk(v reflect.Value, path string) {
 			}
 			v.Set(reflect.ValueOf(x.Next()))
 		})
+		return
+	case time.Time:
+		m.site(path, func() { v.Set(reflect.ValueOf(x.Add(7 * time.Minute))) })
 		return
 	case netip.Prefix:
 		m.site(path, func() { v.Set(reflect.ValueOf(netip.PrefixFrom(x.Addr(), x.Bits()-1))) })

@@ -74,6 +74,7 @@ const (
 // it means that the node says nothing and the profile's value holds.
 type Settings struct {
 	Boot            BootMode
+	Hold            string // why machines must not boot; in a Profile only: a node's own is Node.Hold
 	Loader          string // name of a loader, overriding the choice by architecture
 	Script          string // template of kind ipxe that replaces the generated boot script
 	ScriptForm      string // of the generated boot script: "hostler" or ScriptBSS
@@ -91,6 +92,7 @@ type Settings struct {
 	Options         []Option
 	Lease           Lease
 	Retry           Retry
+	Loop            Loop
 }
 
 // BootMode is what a node does when it boots from the network.
@@ -98,10 +100,15 @@ type BootMode string
 
 // The boot modes of this version.
 const (
-	BootNet  BootMode = "netboot" // the default
-	BootDisk BootMode = "disk"    // the script hands back to the firmware's next boot entry
-	BootOff  BootMode = "off"     // DHCP only: an address and options, no boot file
+	BootNet         BootMode = "netboot"      // the default
+	BootInstall     BootMode = "install"      // as netboot until the machine proves that it is installed, then as disk; again when that changes
+	BootInstallOnce BootMode = "install-once" // as install, but again only when a person says so
+	BootDisk        BootMode = "disk"         // the script hands back to the firmware's next boot entry
+	BootOff         BootMode = "off"          // DHCP only: an address and options, no boot file
 )
+
+// Installs reports whether a machine in this mode boots from the network to install itself, and from its disk from then on.
+func (b BootMode) Installs() bool { return b == BootInstall || b == BootInstallOnce }
 
 // Arg is one kernel argument: a bare flag, key=value, or the key repeated in the order of Values.
 type Arg struct {
@@ -152,6 +159,15 @@ type Retry struct {
 
 // ScriptBSS is the form of a boot script that has what HPE's and OpenCHAMI's Boot Script Service write, and nothing else.
 const ScriptBSS = "bss"
+
+// Loop is when a machine counts as one that boots in a loop, and is held. Zero means inherited.
+type Loop struct {
+	Boots  int           // in a row without being ready; NoLoop: it never counts as one
+	Within time.Duration // of each other
+}
+
+// NoLoop is Loop.Boots for machines that may boot as often as they like.
+const NoLoop = -1
 
 // Loader is a program that firmware loads by DHCP.
 type Loader struct {

@@ -151,6 +151,7 @@ func (f *Fleet) Effective(n *Node) Settings {
 	out.KernelArgsTail = cmp.Or(own.KernelArgsTail, base.KernelArgsTail)
 	out.Lease = own.Lease.over(base.Lease)
 	out.Retry = own.Retry.over(base.Retry)
+	out.Loop = own.Loop.over(base.Loop)
 	inherited := base.KernelArgs
 	if own.KernelArgsReset {
 		inherited, out.KernelArgsReset = nil, true
@@ -177,6 +178,10 @@ func (l Lease) over(base Lease) Lease {
 func (r Retry) over(base Retry) Retry {
 	return Retry{cmp.Or(r.Delay, base.Delay), cmp.Or(r.MaxDelay, base.MaxDelay), cmp.Or(r.Jitter, base.Jitter),
 		cmp.Or(r.Attempts, base.Attempts), cmp.Or(r.Fallback, base.Fallback), cmp.Or(r.Hold, base.Hold)}
+}
+
+func (l Loop) over(base Loop) Loop {
+	return Loop{cmp.Or(l.Boots, base.Boots), cmp.Or(l.Within, base.Within)}
 }
 
 // merge lays own elements over inherited ones by key, without those that are marks rather than values, and puts them in order. It may give

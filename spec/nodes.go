@@ -318,7 +318,7 @@ func settingsOf(b *body) (some, fixed bool) {
 			fixed = fixed && !a.each && !a.self
 		}
 	}
-	probe := settings(&Block{})
+	probe := settings(&Block{Type: "node"})
 	for _, a := range probe.Attrs {
 		if x := b.attrs[a.Name]; x != nil {
 			look([]*attr{x})

@@ -214,7 +214,7 @@ func leaseBlock() *Block {
 func settings(b *Block) *Block {
 	b.Attrs = append(b.Attrs,
 		Attr{Name: "image", Type: "image", Class: "next-boot", Doc: "What to boot.", Read: false},
-		Attr{Name: "boot", Type: "string", Default: `"netboot"`, Class: "next-boot", Doc: "netboot, disk (hand over to the next boot device) or off (no boot file)."},
+		Attr{Name: "boot", Type: "string", Default: `"netboot"`, Class: "next-boot", Doc: "netboot; disk (hand over to the next boot device); off (no boot file); install (netboot until the machine reports that it is ready, then disk, and again when its image's files or the text of its templates change); or install-once (again only after `hostler rearm`)."},
 		Attr{Name: "loader", Type: "loader", Default: "by architecture", Class: "next-boot", Doc: "The loader, whatever the architecture."},
 		Attr{Name: "script", Type: "template", Class: "next-boot", Doc: "A template of kind ipxe that replaces the generated boot script."},
 		Attr{Name: "script_form", Type: "string", Default: `"hostler"`, Class: "next-boot", Doc: "Of the generated boot script: hostler; or bss for the lines that a Boot Script Service writes and nothing else, where tools compare them. It has no token, and so no configuration that asks for one."},
@@ -228,7 +228,10 @@ func settings(b *Block) *Block {
 		Attr{Name: "kernel_args_reset", Type: "bool", Class: "next-boot", Doc: "Drops every kernel argument of weaker layers."},
 		Attr{Name: "vars", Type: "map(any)", Class: "next-boot", Doc: "Values for templates by name; null removes."},
 	)
-	b.Blocks = append(b.Blocks, leaseBlock(),
+	if b.Type != "node" { // which has its own
+		b.Attrs = append(b.Attrs, Attr{Name: "hold", Type: "string", Class: "next-boot", Doc: "Why these machines must not boot now; null when they may. No stronger layer lifts it."})
+	}
+	b.Blocks = append(b.Blocks, leaseBlock(), loopBlock(),
 		&Block{Type: "retry", Once: true, Doc: "What a boot script does when a step does not succeed.", Attrs: []Attr{
 			{Name: "delay", Type: "duration", Default: `"5s"`, Class: "next-boot", Doc: "Before the first retry; doubles each time."},
 			{Name: "max_delay", Type: "duration", Default: `"60s"`, Class: "next-boot", Doc: "The longest delay."},
@@ -245,6 +248,13 @@ func settings(b *Block) *Block {
 		}, Later: []string{"vendor", "when"}},
 	)
 	return b
+}
+
+func loopBlock() *Block {
+	return &Block{Type: "loop", Once: true, Doc: "When a machine that boots again and again, and is never ready, is held.", Attrs: []Attr{
+		{Name: "boots", Type: "number", Default: "5 while it installs, else 0", Class: "none", Doc: "How many boots in a row; 0 is never."},
+		{Name: "within", Type: "duration", Default: `"30m"`, Class: "none", Doc: "The time in which these have begun."},
+	}}
 }
 
 // laterBlocks are top-level blocks of the language that this version does not have.

@@ -85,6 +85,7 @@ func (s *scope) scalars(b *body, l *layer) {
 	if v, ok := s.bootMode(b); ok {
 		s.set(l, b, "boot", "boot", string(v), func(t *Settings) { t.Boot = v })
 	}
+	s.hold(b, l)
 	if v, ok := s.ref(b, "loader", "loader"); ok {
 		s.set(l, b, "loader", "loader", "loader."+v, func(t *Settings) { t.Loader = v })
 	}
@@ -125,17 +126,6 @@ func (s *scope) kernelScalars(b *body, l *layer) {
 	}
 }
 
-func (s *scope) bootMode(b *body) (BootMode, bool) {
-	text, ok := s.str(b, "boot")
-	if ok && (text == "install" || text == "install-once") {
-		s.p.rep.err("not-in-this-version", s.spot(b.attrs["boot"].at()), "Not in this version",
-			fmt.Sprintf("The language has boot = %q, but this version of hostler does not do it yet. Use netboot, disk or off.", text))
-		return "", false
-	}
-	text, ok = s.choice(b, "boot", string(BootNet), string(BootDisk), string(BootOff))
-	return BootMode(text), ok
-}
-
 func (s *scope) domain(b *body) (string, bool) {
 	v, ok := s.str(b, "domain")
 	if !ok {
@@ -166,6 +156,7 @@ func (s *scope) times(b *body, l *layer) {
 	if n := b.only("lease"); n != nil {
 		s.leaseTimes(n, l)
 	}
+	s.loop(b, l)
 	if n := b.only("retry"); n != nil {
 		s.retry(n, l)
 	}

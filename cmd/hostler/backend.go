@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -32,8 +33,30 @@ func (s *server) Status() any {
 	if snapshot, _ := s.recon.Current(); snapshot != nil {
 		st.Nodes = len(snapshot.Fleet().Nodes)
 		st.NotServed = notServed(snapshot.Fleet().Subnets)
+		st.Orders = ordersIn(snapshot)
 	}
 	return st
+}
+
+// ordersIn lists the orders that are in force, by node. Most nodes have none.
+func ordersIn(s *render.Snapshot) []nodeOrders {
+	var list []nodeOrders
+	for name, a := range s.Assignments().Nodes {
+		n, declared := s.Node(string(name))
+		if a.Hold.Reason == "" && a.Override.Order == "" || !declared {
+			continue
+		}
+		o := nodeOrders{Node: name}
+		if n.Assignment.Hold.Reason != "" {
+			o.Hold = n.Assignment.Hold.String()
+		}
+		if n.Assignment.Override.Order != "" {
+			o.Override = n.Assignment.Override.String()
+		}
+		list = append(list, o)
+	}
+	slices.SortFunc(list, func(a, b nodeOrders) int { return cmp.Compare(a.Node, b.Node) })
+	return list
 }
 
 // notServed are the subnets that name their boot servers, none of which is this host: towards their machines it is silent.
@@ -216,6 +239,7 @@ func (s *server) Served() (any, error) {
 	}
 	if snapshot != nil {
 		st.Fleet, st.Artifacts, st.Since = snapshot.Fleet(), s.recon.Artifacts(), s.recon.Status().ServingSince
+		st.Assignments = snapshot.Assignments()
 	}
 	return st, nil
 }

@@ -62,7 +62,7 @@ func (s *servedState) snapshot() (*render.Snapshot, spec.Diagnostics) {
 	if s.Revision == "" {
 		return nil, nil
 	}
-	return render.Render(s.Fleet, s.Artifacts, render.Assignments{Holds: s.Holds})
+	return render.Render(s.Fleet, s.Artifacts, s.Assignments)
 }
 
 func stateBackupCommand() command {

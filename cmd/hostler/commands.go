@@ -7,6 +7,7 @@ func commands() []command {
 		planCommand(), bootCommand(), explainCommand(), renderCommand(),
 		serveCommand(), applyCommand(),
 		statusCommand(), nodesCommand(), leasesCommand(), inboxCommand(), adoptCommand(), bootsCommand(), doctorCommand(), stormCommand(),
+		holdCommand(), releaseCommand(), overrideCommand(), rearmCommand(),
 		stateBackupCommand(), completionCommand(), versionCommand(),
 	}
 }

@@ -17,11 +17,12 @@ func explainCommand() command {
 	return command{
 		name: "explain", args: "[DIR] NODE[.SETTING]", synopsis: "Say why a machine has a setting, layer by layer",
 		long: "Prints a node's settings, or the one that is named (kernel_args, kernel_args.console, loader, address, ...): the value, and every\n" +
-			"layer that set, replaced or removed it, weakest first, with file and line.",
+			"layer that set, replaced or removed it, weakest first, with file and line. When a server runs here, boot also says what was ordered for\n" +
+			"the machine there, and what it has installed.",
 		setup: func(fs *flag.FlagSet) func(context.Context, *environment, []string) int {
 			load := loadOptions(fs)
-			asJSON := fs.Bool("json", false, "Print as JSON.")
 			socket := socketFlag(fs)
+			asJSON := fs.Bool("json", false, "Print as JSON.")
 			return func(ctx context.Context, env *environment, args []string) int {
 				dir, what, ok := env.oneMachine("explain", args)
 				if !ok {
@@ -32,12 +33,19 @@ func explainCommand() command {
 					return code
 				}
 				borrow(ctx, socketPath(*socket), loaded)
-				node, path, ok := splitNodePath(loaded.Snapshot, what)
+				snapshot := loaded.Snapshot
+				var as render.Assignments
+				if err := admin.NewClient(socketPath(*socket)).Get(ctx, "/v1/assignments", &as); err == nil {
+					snapshot = snapshot.Assign(as)
+				} else if *socket != "" {
+					return env.serverError(err)
+				}
+				node, path, ok := splitNodePath(snapshot, what)
 				if !ok {
-					env.findNode(loaded.Snapshot, what)
+					env.findNode(snapshot, what)
 					return exitError
 				}
-				rows := loaded.Snapshot.Explain(node.Name, path)
+				rows := snapshot.Explain(node.Name, path)
 				if *asJSON {
 					return env.json(rows)
 				}

@@ -34,6 +34,7 @@ func (s *server) event(e fact.Event) {
 // progress counts boots, and tells of a declared machine what somebody wants to read who looks at the log in the morning: that it
 // got its script, that it was ready, or that it began again without having been. The other stages are in `hostler boots`.
 func (s *server) progress(p timeline.Progress) {
+	s.keeper.progress(p)
 	image := ""
 	if snapshot, _ := s.recon.Current(); snapshot != nil {
 		_, image, _, _ = snapshot.Belongs(p.MAC)

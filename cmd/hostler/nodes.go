@@ -7,7 +7,9 @@ import (
 	"net/url"
 	"time"
 
+	"hostler/render"
 	"hostler/servers/admin"
+	"hostler/spec"
 )
 
 func nodesCommand() command {
@@ -59,8 +61,22 @@ func (env *environment) printNodes(nodes []nodeStatus) {
 		if n.Hold != "" {
 			boot = "held: " + n.Hold
 		}
-		rows = append(rows, []string{string(n.Name), n.MAC.String(), addr, n.Subnet, n.Image, n.NodeInfo.Boot, boot})
+		rows = append(rows, []string{string(n.Name), n.MAC.String(), addr, n.Subnet, n.Image, bootText(&n.NodeInfo), boot})
 	}
 	env.table([]string{"NODE", "MAC", "ADDRESS", "SUBNET", "IMAGE", "BOOT", "LAST BOOT"}, rows)
 	env.printStates(len(nodes), "node", func(i int) string { return nodes[i].State })
+}
+
+// bootText is what the spec says of how a machine boots, and what that comes to at its next boot when it is something else.
+func bootText(n *render.NodeInfo) string {
+	next := n.Next
+	switch {
+	case next == "hold" || next == n.Boot:
+		return n.Boot
+	case n.Assignment != nil && n.Assignment.Override.Order != "":
+		return n.Boot + ", overridden: " + next
+	case next == string(spec.BootDisk):
+		return n.Boot + ", done: disk"
+	}
+	return n.Boot + ", due"
 }

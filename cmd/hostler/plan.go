@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -99,6 +100,7 @@ type planBaseline struct {
 	vars      map[string]string
 	artifacts render.Artifacts
 	plugins   []string // the DHCP chain, when there are others in it
+	assigned  render.Assignments
 }
 
 // lend lets a target use what the server saw of files in stores that are not on this machine: else every plan made elsewhere would
@@ -131,7 +133,7 @@ func (b *planBaseline) lend(target *reconcile.Loaded) {
 			}
 		}
 	}
-	if s, ds := render.Render(target.Fleet, lent, render.Assignments{}); !ds.HasErrors() {
+	if s, ds := render.Render(target.Fleet, lent, b.assigned); !ds.HasErrors() {
 		target.Snapshot, target.Artifacts = s, lent
 	}
 }
@@ -156,7 +158,7 @@ func (env *environment) planBase(ctx context.Context, dir string, o *planOptions
 	if diags.HasErrors() {
 		return nil, env.fail("rendering what the server serves: %v", diags.Error())
 	}
-	b := &planBaseline{snapshot: snapshot, revision: served.Revision, leases: served.Leases, vars: served.Vars, artifacts: served.Artifacts, plugins: served.Plugins}
+	b := &planBaseline{snapshot: snapshot, revision: served.Revision, leases: served.Leases, vars: served.Vars, artifacts: served.Artifacts, plugins: served.Plugins, assigned: served.Assignments}
 	b.label = fmt.Sprintf("%s, served on %s since %s", served.Revision.Short(), client.Path(), served.Since.UTC().Format("2 Jan 15:04 MST"))
 	if snapshot == nil {
 		b.label = "nothing: the server on " + client.Path() + " serves no revision yet"
@@ -236,7 +238,25 @@ func (p *planPrinter) group(g reconcile.PlanGroup) {
 		fmt.Fprintf(out, "    nodes     %s\n", p.members(g.Nodes))
 		p.example(g)
 	}
+	p.hidden(g)
 	fmt.Fprintln(out)
+}
+
+const hiddenShown = 5
+
+// hidden says of which machines the change is not seen for now, and why.
+func (p *planPrinter) hidden(g reconcile.PlanGroup) {
+	for i, h := range g.Hidden {
+		if i == hiddenShown && !p.full {
+			fmt.Fprintf(p.env.stdout, "              and of %s\n", plural(len(g.Hidden)-i, "more node"))
+			break
+		}
+		label := "hidden"
+		if i > 0 {
+			label = "      "
+		}
+		fmt.Fprintf(p.env.stdout, "    %s    of %s, by %s\n", label, h.Node, h.By)
+	}
 }
 
 // headline says what changes, one line a setting.
@@ -317,6 +337,11 @@ func when(g reconcile.PlanGroup) string {
 		return "at once: removal"
 	case render.ClassUnbootable:
 		return "unbootable"
+	case render.ClassReinstall:
+		if slices.ContainsFunc(g.Deltas, func(d reconcile.Delta) bool { return d.Path == "install" && d.Old == "" }) {
+			return "next boot: INSTALL"
+		}
+		return "next boot: REINSTALL"
 	default:
 		return string(g.Class)
 	}
@@ -390,7 +415,7 @@ var impactOrder = []struct {
 	class render.Class
 	text  string
 }{
-	{render.ClassUnbootable, "unbootable"}, {render.ClassRemove, "removed or replaced"}, {render.ClassAddress, "with another address"},
+	{render.ClassReinstall, "INSTALLED AGAIN at next boot"}, {render.ClassUnbootable, "unbootable"}, {render.ClassRemove, "removed or replaced"}, {render.ClassAddress, "with another address"},
 	{render.ClassExposure, "answered otherwise at once"}, {render.ClassServer, "at once"}, {render.ClassNextRenew, "at next renewal"},
 	{render.ClassNextBoot, "at next boot"}, {render.ClassNone, "without effect"},
 }
@@ -413,5 +438,6 @@ type servedState struct {
 	Artifacts render.Artifacts
 	Vars      map[string]string
 	Plugins   []string // the DHCP chain, when other plugins than hostler's are in it
-	Holds     map[fact.NodeName]string
+	// Assignments are what was ordered for nodes, and what they proved.
+	Assignments render.Assignments
 }

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"hostler/reconcile"
+	"hostler/reconcile/assign"
 	"hostler/reconcile/inbox"
 	"hostler/reconcile/ledger"
 	"hostler/reconcile/s3"
@@ -42,6 +43,7 @@ type server struct {
 	store   ledger.Store
 	leases  *ledger.Leases
 	boots   *timeline.Timeline
+	keeper  *keeper
 	inbox   *inbox.Inbox
 	tls     *httpd.Certificate // nil without a TLS listener
 	s3      *s3.Service
@@ -88,6 +90,9 @@ func newServer(c serverconf.Config, log *slog.Logger) (s *server, err error) {
 	both.Go(s.openLeases)
 	both.Go(s.newReconciler)
 	if err := both.Wait(); err != nil {
+		return s, err
+	}
+	if err := s.openBook(); err != nil {
 		return s, err
 	}
 	if err := s.bind(); err != nil {
@@ -152,7 +157,8 @@ func (s *server) openState() (err error) {
 	s.store = measured{s.store, s.metrics}
 	s.proven.store = s.store
 	s.later(func() { s.store.Close() })
-	s.boots, err = timeline.Open(filepath.Join(s.config.StateDir, "timeline"), marks{s.store}, time.Now, s.log)
+	s.keeper = newKeeper(s.store, s.metrics, s.event, s.log)
+	s.boots, err = timeline.Open(filepath.Join(s.config.StateDir, "timeline"), s.keeper, time.Now, s.log)
 	if err != nil {
 		return fmt.Errorf("opening the boots in %s: %w", s.config.StateDir, err)
 	}
@@ -173,6 +179,21 @@ func (s *server) openLeases() (err error) {
 	return nil
 }
 
+// openBook reads the assignments. Nothing is served before they hold.
+func (s *server) openBook() (err error) {
+	k := s.keeper
+	k.recon = s.recon
+	if k.book, err = assign.Open(context.Background(), assign.Config{Store: s.store, Elapsed: s.leases.Elapsed, Now: time.Now}); err != nil {
+		return fmt.Errorf("reading the state in %s: %w", s.config.StateDir, err)
+	}
+	if _, err := k.book.Expire(context.Background()); err != nil {
+		s.log.Error("ending orders whose time is over", "err", err)
+	}
+	s.recon.Reassign()
+	s.tasks = append(s.tasks, task{"orders", k.run})
+	return nil
+}
+
 func (s *server) newReconciler() error {
 	trust := func() fact.Digest { return "" }
 	if s.tls != nil {
@@ -189,7 +210,11 @@ func (s *server) newReconciler() error {
 	s.recon, err = reconcile.New(reconcile.Config{
 		Source: src, Ledger: s.store, StateDir: s.config.StateDir, S3: s.s3, StoreRoots: s.config.StoreRoots, Trust: trust, Poll: c.Poll, Sync: reconcile.Sync(c.Sync), AllowRewind: c.AllowRewind,
 		Vars: s.config.Vars, Limits: reconcile.Limits{Wall: s.config.Limits.EvalTime, Memory: s.config.Limits.EvalMemory}, Log: s.log, Now: time.Now,
-		Probe: func(_ fact.Revision, took time.Duration) { s.metrics.Converged(took) },
+		Assignments: s.keeper.assignments,
+		Probe: func(_ fact.Revision, took time.Duration) {
+			s.metrics.Converged(took)
+			s.keeper.revision()
+		},
 	})
 	if err != nil {
 		return err
@@ -294,29 +319,6 @@ func (h holders) Holder(a netip.Addr) (fact.Lease, bool) {
 		return l, true
 	}
 	return h.dhcp.Met(a)
-}
-
-// marks keeps in the ledger which node was ready last, and by which boot.
-type marks struct{ store ledger.Store }
-
-const (
-	readyPrefix = "ready/"
-	readyFormat = 1
-)
-
-type readyMark struct {
-	Boot fact.BootID `json:"boot"`
-	At   time.Time   `json:"at"`
-}
-
-// Ready implements timeline.Marks. The newest boot wins, whatever stood there.
-func (m marks) Ready(ctx context.Context, node fact.NodeName, boot fact.BootID, at time.Time) error {
-	value, err := ledger.Pack(readyFormat, readyMark{boot, at})
-	if err != nil {
-		return err
-	}
-	_, err = m.store.Txn(ctx, nil, []ledger.Op{{Key: readyPrefix + string(node), Value: value}})
-	return err
 }
 
 // run serves until ctx ends or a part breaks, and then waits for all of them. State is closed last: nothing writes after it.

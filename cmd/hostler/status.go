@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"hostler/reconcile"
+	"hostler/render/fact"
 	"hostler/servers/admin"
 	"hostler/servers/dhcp"
 )
@@ -22,10 +23,20 @@ type serverStatus struct {
 	DHCP      dhcp.State        `json:"dhcp"`
 	Nodes     int               `json:"nodes"`
 	Leases    int               `json:"leases"`
+	Orders    []nodeOrders      `json:"orders,omitempty"`
 	NotServed []subnetProblem   `json:"not_served,omitempty"`
 	Health    admin.Health      `json:"health"`
 	Checks    []admin.Check     `json:"checks"` // as on /readyz
 }
+
+// nodeOrders are the orders for a node that are in force.
+type nodeOrders struct {
+	Node     fact.NodeName `json:"node"`
+	Hold     string        `json:"hold,omitempty"`
+	Override string        `json:"override,omitempty"`
+}
+
+const ordersShown = 10
 
 // subnetProblem is a subnet of the spec that this host does not serve, and why.
 type subnetProblem struct {
@@ -83,6 +94,18 @@ func (env *environment) printStatus(st *serverStatus, all bool) int {
 	}
 	for _, i := range st.DHCP.Interfaces {
 		row("Interface", "%s", interfaceText(i))
+	}
+	for i, o := range st.Orders {
+		if i == ordersShown && !all {
+			row("Orders", "for %s more; -history shows all, `hostler nodes` too", plural(len(st.Orders)-i, "node"))
+			break
+		}
+		if o.Hold != "" {
+			row("Held", "%s: %s", o.Node, o.Hold)
+		}
+		if o.Override != "" {
+			row("Override", "%s: %s", o.Node, o.Override)
+		}
 	}
 	for _, p := range st.NotServed {
 		row("Subnet", "%s: not served here: %s", p.Subnet, p.Problem)

@@ -23,7 +23,7 @@ var (
 
 type noMarks struct{}
 
-func (noMarks) Ready(context.Context, fact.NodeName, fact.BootID, time.Time) error { return nil }
+func (noMarks) Ready(context.Context, timeline.Arrival) error { return nil }
 
 // play gives the newest boot of a machine after the events, and a silence behind them. A line is
 //
@@ -44,7 +44,7 @@ func play(t *testing.T, mac fact.MAC, text string, silence time.Duration) *timel
 		e.MAC = mac
 		now = e.Time
 		if e.Stage == fact.StageReady {
-			boot, token, err := tl.Script(mac, "n1", netip.Addr{}, "r1")
+			boot, token, err := tl.Script(mac, "n1", netip.Addr{}, fact.Terms{Revision: "r1"})
 			if err == nil {
 				_, err = tl.Ready(boot, token, netip.Addr{})
 			}

@@ -162,6 +162,14 @@ func OpenLeases(dir string, store Store, from Clock, log *slog.Logger) (*Leases,
 	return l, nil
 }
 
+// Elapsed is the present in the time that leases are measured in: nanoseconds that only ever grow, over restarts too, whatever the
+// host's clock is set to.
+func (l *Leases) Elapsed() int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.clock.tick()
+}
+
 // entry gives the entry of an address, and makes one if there is none.
 func (l *Leases) entry(subnet string, a netip.Addr) *entry {
 	e := l.byAddr[a]

@@ -157,7 +157,7 @@ type running struct {
 	token  fact.Token // only in the process that minted it
 	hashes [][]byte   // SHA-256 of every token of this boot
 	addr   netip.Addr // that the token is for
-	pinned fact.Revision
+	terms  fact.Terms
 
 	extent *extent
 }
@@ -210,7 +210,7 @@ func (r *running) observe(e *fact.Event) {
 	if e.Node != "" {
 		r.Node = e.Node
 	}
-	if e.Revision != "" && r.pinned == "" {
+	if e.Revision != "" && r.terms.Revision == "" {
 		r.Revision = e.Revision
 	}
 	r.Client = max(r.Client, e.Client)
@@ -315,7 +315,8 @@ func (r *running) admit(e *entry) {
 }
 
 func (r *running) pin(e *entry) {
-	r.addr, r.pinned, r.Revision = e.Addr, e.Revision, e.Revision
+	r.addr, r.terms, r.Revision = e.Addr, e.Terms, e.Revision
+	r.terms.Revision = e.Revision
 	if e.Node != "" {
 		r.Node = e.Node
 	}

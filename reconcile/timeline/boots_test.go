@@ -50,11 +50,11 @@ type marks struct {
 	err   error
 }
 
-func (m *marks) Ready(_ context.Context, node fact.NodeName, boot fact.BootID, at time.Time) error {
+func (m *marks) Ready(_ context.Context, a Arrival) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.err == nil {
-		m.ready = append(m.ready, fmt.Sprintf("%s %s", node, at.Format(time.TimeOnly)))
+		m.ready = append(m.ready, fmt.Sprintf("%s %s", a.Node, a.At.Format(time.TimeOnly)))
 	}
 	return m.err
 }
@@ -163,7 +163,7 @@ func (p *player) play(line string) {
 	addr := netip.AddrFrom4([4]byte{10, 0, 0, byte(last)})
 	switch {
 	case f[2] == "script" && len(f) == 5 && !strings.Contains(line, "="):
-		boot, token, err := p.tl.Script(mac, fact.NodeName(f[3]), addr, fact.Revision(f[4]))
+		boot, token, err := p.tl.Script(mac, fact.NodeName(f[3]), addr, fact.Terms{Revision: fact.Revision(f[4]), Boots: true})
 		if err != nil {
 			p.Fatalf("%s: %v", line, err)
 		}

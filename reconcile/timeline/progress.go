@@ -1,6 +1,7 @@
 package timeline
 
 import (
+	"slices"
 	"time"
 
 	"hostler/render/fact"
@@ -15,6 +16,8 @@ type Progress struct {
 	Stage    fact.Stage    // the furthest
 	Outcome  Outcome       // Booting, Ready or Ended
 	After    time.Duration // since the boot began
+	Terms    fact.Terms    // that it was given, if any yet
+	InVain   []time.Time   // with Ended: when the last boots in a row began that were given something to boot, and were not ready
 }
 
 // OnProgress has f told of every boot's progress from now on. It is called in the goroutine of whoever reported the event, so it
@@ -31,7 +34,7 @@ func (s *steps) add(r *running, o Outcome, at time.Time) {
 	if r.played {
 		return
 	}
-	s.each[s.n] = Progress{r.ID, r.MAC, r.Node, r.Revision, r.Stage, o, max(at.Sub(r.Start), 0)}
+	s.each[s.n] = Progress{Boot: r.ID, MAC: r.MAC, Node: r.Node, Revision: r.Revision, Stage: r.Stage, Outcome: o, After: max(at.Sub(r.Start), 0), Terms: r.terms}
 	s.n++
 }
 
@@ -42,9 +45,10 @@ func (s *steps) reached(r *running, before fact.Stage, at time.Time) {
 }
 
 // ended notes that a machine begins another boot although this one was never ready.
-func (s *steps) ended(r *running) {
-	if r != nil && r.ready.IsZero() {
+func (s *steps) ended(r *running, vain []time.Time) {
+	if r != nil && r.ready.IsZero() && !r.played {
 		s.add(r, Ended, r.Last)
+		s.each[s.n-1].InVain = slices.Clone(vain)
 	}
 }
 

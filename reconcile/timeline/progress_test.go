@@ -14,7 +14,7 @@ import (
 
 type noMarks struct{}
 
-func (noMarks) Ready(context.Context, fact.NodeName, fact.BootID, time.Time) error { return nil }
+func (noMarks) Ready(context.Context, Arrival) error { return nil }
 
 // TestProgress holds what is told of two boots: each stage once however often it is repeated, the end of a boot that was
 // not ready, and that one is.
@@ -28,7 +28,7 @@ func TestProgress(t *testing.T) {
 	var got []Progress
 	tl.OnProgress(func(p Progress) {
 		tl.Latest(nil) // may be asked: the mutex is not held
-		p.Boot, p.Revision = "", ""
+		p.Boot, p.Revision, p.Terms = "", "", fact.Terms{}
 		got = append(got, p)
 	})
 	mac := fact.MAC{2, 0, 0, 0, 0, 1}
@@ -41,7 +41,7 @@ func TestProgress(t *testing.T) {
 	event(time.Second, fact.StageScript, 0, fact.OK)
 	event(time.Second, fact.StageKernel, 0, fact.Refused) // did not get there
 	event(time.Minute, fact.StageDiscover, 2, fact.OK)    // another boot
-	boot, token, err := tl.Script(mac, "c1", addr1, "r1")
+	boot, token, err := tl.Script(mac, "c1", addr1, fact.Terms{Revision: "r1"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -36,6 +36,7 @@ type entry struct {
 	Node     fact.NodeName `json:"node,omitempty"`
 	Addr     netip.Addr    `json:"addr,omitzero"`
 	Revision fact.Revision `json:"revision,omitempty"`
+	Terms    fact.Terms    `json:"terms,omitzero"` // without the revision
 	Hash     []byte        `json:"hash,omitempty"` // SHA-256 of a token
 	Event    *fact.Event   `json:"event,omitempty"`
 }
@@ -43,7 +44,7 @@ type entry struct {
 // The kinds of entry.
 const (
 	kindEvent = "event" // Event; Boot and MAC are the event's
-	kindToken = "token" // a token was minted: Boot, MAC, Time, Node, Addr, Revision, Hash
+	kindToken = "token" // a token was minted: Boot, MAC, Time, Node, Addr, Revision, Terms, Hash
 	kindPin   = "pin"   // the script was given again: the same without Hash
 	kindReady = "ready" // Boot, MAC, Time
 )

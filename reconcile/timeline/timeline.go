@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -25,6 +26,7 @@ const (
 	bytesOthers   = 64 << 20  // of files with everything else, so that strangers cannot push nodes out
 	mostQueued    = 8192      // events that wait for the disk; as many again are being written
 	mostFollowed  = 1024      // events on their way to one follower
+	mostInVain    = 100       // boots of a machine that are counted towards a loop
 	longestText   = 512       // of a file name or detail; clients choose them
 )
 
@@ -32,7 +34,16 @@ const (
 type Marks interface {
 	// Ready notes durably that a node finished a boot. It is called again when the machine repeats itself before
 	// the first call has returned.
-	Ready(ctx context.Context, node fact.NodeName, boot fact.BootID, at time.Time) error
+	Ready(ctx context.Context, a Arrival) error
+}
+
+// Arrival is a declared node that proved with the token of its boot that it is ready.
+type Arrival struct {
+	Node  fact.NodeName
+	MAC   fact.MAC
+	Boot  fact.BootID
+	Terms fact.Terms // that the boot was given
+	At    time.Time
 }
 
 // Timeline is the boots of every machine.
@@ -62,8 +73,9 @@ type Timeline struct {
 type machine struct {
 	mac  fact.MAC
 	node fact.NodeName
-	last *running  // newest boot
-	past []*extent // older ones, oldest first
+	last *running    // newest boot
+	vain []time.Time // when the boots before it began, in a row, that were given something to boot and were not ready
+	past []*extent   // older ones, oldest first
 	seat *list.Element
 }
 
@@ -159,8 +171,9 @@ func (t *Timeline) attribute(e *fact.Event, s *steps) *extent {
 		return nil
 	}
 	if m.last == nil || m.last.begins(e) {
-		s.ended(m.last)
+		before := m.last
 		t.begin(m, e.Time)
+		s.ended(before, m.vain)
 	}
 	switch {
 	case m.last.foreign(e):
@@ -237,6 +250,7 @@ func (t *Timeline) begin(m *machine, at time.Time) *running {
 // replace makes a boot the machine's newest.
 func (t *Timeline) replace(m *machine, r *running) {
 	if m.last != nil {
+		m.gaveUp(m.last)
 		delete(t.boots, m.last.ID)
 		m.past = append(m.past, m.last.extent)
 	}
@@ -245,6 +259,21 @@ func (t *Timeline) replace(m *machine, r *running) {
 	}
 	m.last = r
 	t.boots[r.ID] = m
+}
+
+// gaveUp notes that a machine begins again. What a stranger makes up does not count: a boot does when the machine's own address was
+// given something to boot.
+func (m *machine) gaveUp(r *running) {
+	switch {
+	case r.played:
+	case !r.ready.IsZero():
+		m.vain = nil
+	case r.terms.Boots:
+		if len(m.vain) == mostInVain {
+			m.vain = slices.Delete(m.vain, 0, 1)
+		}
+		m.vain = append(m.vain, r.Start)
+	}
 }
 
 // Follow calls f with every event from now on, until ctx ends. One that is slower than the events misses some.
@@ -274,8 +303,8 @@ func (t *Timeline) Revisions(after time.Time) map[fact.Revision]bool {
 	defer t.mu.Unlock()
 	revs := map[fact.Revision]bool{}
 	for _, m := range t.boots {
-		if r := m.last; r.pinned != "" && r.ready.IsZero() && r.Start.After(after) {
-			revs[r.pinned] = true
+		if r := m.last; r.terms.Revision != "" && r.ready.IsZero() && r.Start.After(after) {
+			revs[r.terms.Revision] = true
 		}
 	}
 	return revs

@@ -30,7 +30,7 @@ var (
 
 func script(t testing.TB, tl *Timeline) (fact.BootID, fact.Token) {
 	t.Helper()
-	boot, token, err := tl.Script(mac1, "n1", addr1, "r1")
+	boot, token, err := tl.Script(mac1, "n1", addr1, fact.Terms{Revision: "r1"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -31,18 +31,18 @@ func hashOf(t fact.Token) []byte {
 	return h[:]
 }
 
-// Script gives the running boot of a machine and its token, for the address it has now, and pins the boot to the revision.
+// Script gives the running boot of a machine and its token, for the address it has now, and pins the boot to its terms.
 // Within a boot the token stays the same, since a size probe and its transfer must agree; only a server that was
 // restarted mints another, because it kept no more than a hash, and honours both. A machine that was ready, or of which
 // nothing is known, begins a boot.
-func (t *Timeline) Script(mac fact.MAC, node fact.NodeName, addr netip.Addr, rev fact.Revision) (fact.BootID, fact.Token, error) {
+func (t *Timeline) Script(mac fact.MAC, node fact.NodeName, addr netip.Addr, terms fact.Terms) (fact.BootID, fact.Token, error) {
 	t.mu.Lock()
 	m := t.machines[mac]
 	if m == nil {
 		m = t.meet(mac)
 	}
 	t.seat(m, node)
-	if r := m.last; r != nil && r.gave(node, addr, rev) {
+	if r := m.last; r != nil && r.gave(node, addr, terms) {
 		defer t.mu.Unlock()
 		return r.ID, r.token, nil
 	}
@@ -51,7 +51,7 @@ func (t *Timeline) Script(mac fact.MAC, node fact.NodeName, addr netip.Addr, rev
 		t.begin(m, at)
 	}
 	r := m.last
-	e := entry{Kind: kindPin, Boot: r.ID, MAC: mac, Time: at, Node: node, Addr: addr.Unmap(), Revision: rev}
+	e := entry{Kind: kindPin, Boot: r.ID, MAC: mac, Time: at, Node: node, Addr: addr.Unmap(), Revision: terms.Revision, Terms: terms}
 	if r.token == "" {
 		r.token = fact.Token(rand.Text())
 		e.Kind, e.Hash = kindToken, hashOf(r.token)
@@ -66,8 +66,8 @@ func (t *Timeline) Script(mac fact.MAC, node fact.NodeName, addr netip.Addr, rev
 }
 
 // gave reports whether the machine only asks again: what a restart must find is there, and an event will say when it was.
-func (r *running) gave(node fact.NodeName, addr netip.Addr, rev fact.Revision) bool {
-	return r.token != "" && r.ready.IsZero() && r.addr == addr.Unmap() && r.pinned == rev && r.Node == cmp.Or(node, r.Node)
+func (r *running) gave(node fact.NodeName, addr netip.Addr, terms fact.Terms) bool {
+	return r.token != "" && r.ready.IsZero() && r.addr == addr.Unmap() && r.terms == terms && r.Node == cmp.Or(node, r.Node)
 }
 
 // find gives the newest boot of a machine if the token and the address are right. The caller holds the mutex.
@@ -92,7 +92,7 @@ func (t *Timeline) Check(boot fact.BootID, token fact.Token, addr netip.Addr) (f
 	if r == nil || !r.ready.IsZero() {
 		return "", "", false
 	}
-	return r.Node, r.pinned, true
+	return r.Node, r.terms.Revision, true
 }
 
 // Ready notes that a boot has arrived, durably for a declared node, and makes its token void, except for repeating this
@@ -104,26 +104,26 @@ func (t *Timeline) Ready(boot fact.BootID, token fact.Token, addr netip.Addr) (f
 		t.mu.Unlock()
 		return "", ErrNoBoot
 	}
-	node, at, before := r.Node, t.now().Round(0), r.ready
+	a, before := Arrival{r.Node, r.MAC, r.ID, r.terms, t.now().Round(0)}, r.ready
 	t.mu.Unlock()
 	if !before.IsZero() {
-		return node, nil
+		return a.Node, nil
 	}
-	if node != "" {
-		if err := t.marks.Ready(context.Background(), node, boot, at); err != nil {
+	if a.Node != "" {
+		if err := t.marks.Ready(context.Background(), a); err != nil {
 			return "", err
 		}
 	}
 	var s steps
 	t.mu.Lock()
 	if r.ready.IsZero() {
-		r.arrive(at)
-		s.add(r, Ready, at)
+		r.arrive(a.At)
+		s.add(r, Ready, a.At)
 	}
 	x := r.extent
 	e := entry{Kind: kindReady, Boot: boot, MAC: r.MAC, Time: r.ready}
 	t.mu.Unlock()
 	t.tell(s)
 	t.writeNow(x, &e)
-	return node, nil
+	return a.Node, nil
 }

@@ -14,8 +14,13 @@ const maxWalks = 20000
 
 // Gate boots every node that the new snapshot may serve something else than the old one, with its declared firmware, or else as BIOS
 // and as UEFI, of which one must do. A node that should boot and does not is an error, or only a warning when the old
-// snapshot fails it in the same way. old may be nil.
+// snapshot fails it in the same way. old may be nil. What was ordered for a node, and what it has installed, is left out: it may
+// be over tomorrow, and the spec must be right then.
 func Gate(old, new *render.Snapshot) spec.Diagnostics {
+	new = new.Assign(render.Assignments{})
+	if old != nil {
+		old = old.Assign(render.Assignments{})
+	}
 	g := gate{old: old, new: new, kinds: map[kindKey]*kind{}}
 	g.collect()
 	var ds spec.Diagnostics
@@ -128,7 +133,7 @@ func (g *gate) try(k *kind) (spec.Diagnostic, bool) {
 // fails says why a node that should boot does not, on any firmware that it may have.
 func fails(s *render.Snapshot, n *spec.Node) (firmware, reason string) {
 	info, ok := s.Node(string(n.Name))
-	if !ok || info.Boot != string(spec.BootNet) || info.Hold != "" || info.Image == "" {
+	if !ok || info.Next != string(spec.BootNet) && info.Next != string(spec.BootInstall) || info.Image == "" {
 		return "", ""
 	}
 	for _, m := range machines(s, n) {
@@ -166,4 +171,16 @@ func machines(s *render.Snapshot, n *spec.Node) []Machine {
 		ms = append(ms, Machine{MAC: info.MAC, Arch: a, Loaders: s})
 	}
 	return ms
+}
+
+// Fails says why a node does not boot as it is told to, from the network; empty: it does, or is not told to.
+func Fails(s *render.Snapshot, node fact.NodeName) string {
+	nodes := s.Fleet().Nodes
+	for i := range nodes {
+		if nodes[i].Name == node {
+			_, reason := fails(s, &nodes[i])
+			return reason
+		}
+	}
+	return "no such node"
 }

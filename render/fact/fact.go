@@ -93,6 +93,15 @@ func (r Revision) Short() string {
 // Digest is a SHA-256 in lower case hexadecimal, 64 digits; empty when unknown.
 type Digest string
 
+// Terms are what a machine was given to boot. They hold for that boot, whatever is decided meanwhile.
+type Terms struct {
+	Revision Revision `json:"-"`
+	Boots    bool     `json:"boots,omitempty"`    // it was given something to boot, and not told to wait
+	Install  Digest   `json:"install,omitempty"`  // what it has installed when it reports that it is ready; empty: nothing
+	Image    string   `json:"image,omitempty"`    // whose files it was given
+	Override string   `json:"override,omitempty"` // the order that decided it; empty: none did
+}
+
 // BootID names one boot of one machine: a ULID, public, sortable by time.
 type BootID string
 

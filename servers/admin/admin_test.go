@@ -54,6 +54,13 @@ func (room) Play(machine string) error {
 	return nil
 }
 func (room) Reconcile(context.Context) error { return nil }
+func (room) Assignments() any                { return nil }
+func (room) Order(_ context.Context, r OrderRequest) (any, error) {
+	if len(r.Nodes) == 0 {
+		return nil, fmt.Errorf("%w: no node is named", ErrRefused)
+	}
+	return []OrderResult{{Node: r.Nodes[0], Done: true, Text: string(r.Do) + " by " + r.By}}, nil
+}
 func (room) Apply(_ context.Context, r ApplyRequest) (any, error) {
 	return nil, fmt.Errorf("%w: %s was not observed", ErrRefused, r.Revision)
 }

@@ -24,6 +24,7 @@ func routes(b Backend) http.Handler {
 	get("/v1/nodes", func(q url.Values) (any, error) { return b.Nodes(filterOf(q)), nil })
 	get("/v1/leases", func(url.Values) (any, error) { return b.Leases(), nil })
 	get("/v1/inbox", func(q url.Values) (any, error) { return b.Inbox(filterOf(q)) })
+	get("/v1/assignments", func(url.Values) (any, error) { return b.Assignments(), nil })
 	get("/v1/served", func(url.Values) (any, error) { return b.Served() })
 	get("/v1/boots", func(q url.Values) (any, error) { return b.Boots(filterOf(q)) })
 	get("/v1/packets", func(q url.Values) (any, error) { return b.Packets(filterOf(q)) })
@@ -53,6 +54,7 @@ func routes(b Backend) http.Handler {
 		v, err := b.Apply(r.Context(), req)
 		answer(w, v, err)
 	})
+	mux.HandleFunc("POST /v1/orders", order(b))
 	mux.HandleFunc("GET /v1/events", func(w http.ResponseWriter, r *http.Request) { follow(w, r, b) })
 	mux.HandleFunc("GET /v1/state/backup", func(w http.ResponseWriter, r *http.Request) {
 		if err := b.Backup(r.Context(), w); err != nil {

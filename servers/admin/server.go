@@ -36,6 +36,10 @@ type Backend interface {
 	Play(machine string) error                        // a play of the machine begins, which is no boot of it
 	Reconcile(ctx context.Context) error              // look for a new revision now
 	Apply(ctx context.Context, r ApplyRequest) (any, error)
+	Assignments() any // what was ordered for nodes, and what they proved to have installed
+	// Order carries out a person's order for machines, or gives ErrRefused and why; nothing is done then. When it returns it is
+	// durable, and every answer to a machine follows it.
+	Order(ctx context.Context, r OrderRequest) (any, error)
 	Follow(ctx context.Context, f func(fact.Event)) // every event from now on, until ctx ends
 	Backup(ctx context.Context, w io.Writer) error  // a copy of the state
 }
@@ -155,8 +159,7 @@ func (s *Server) Serve(ctx context.Context) error {
 type peerKey struct{}
 
 // peerOf says who is on the other end of a unix socket (SO_PEERCRED).
-func peerOf(c net.Conn) string {
-	who := "unknown"
+func peerOf(c net.Conn) (who peer) {
 	u, ok := c.(*net.UnixConn)
 	if !ok {
 		return who
@@ -167,7 +170,7 @@ func peerOf(c net.Conn) string {
 	}
 	_ = raw.Control(func(fd uintptr) {
 		if cred, err := unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED); err == nil {
-			who = fmt.Sprintf("uid=%d pid=%d", cred.Uid, cred.Pid)
+			who = peer{cred.Uid, uint32(cred.Pid), true}
 		}
 	})
 	return who

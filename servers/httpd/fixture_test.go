@@ -178,7 +178,7 @@ const (
 
 var c0001 = netip.MustParseAddr("127.0.0.1")
 
-func (b *boots) Script(fact.MAC, fact.NodeName, netip.Addr, fact.Revision) (fact.BootID, fact.Token, error) {
+func (b *boots) Script(fact.MAC, fact.NodeName, netip.Addr, fact.Terms) (fact.BootID, fact.Token, error) {
 	return bootID, token, b.fail
 }
 

@@ -37,8 +37,8 @@ type Leases interface {
 
 // Boots knows the running boots and their tokens.
 type Boots interface {
-	// Script gives the running boot's id and token, the same for every request of one boot, and pins the boot to the revision.
-	Script(mac fact.MAC, node fact.NodeName, addr netip.Addr, rev fact.Revision) (fact.BootID, fact.Token, error)
+	// Script gives the running boot's id and token, the same for every request of one boot, and pins the boot to its terms.
+	Script(mac fact.MAC, node fact.NodeName, addr netip.Addr, terms fact.Terms) (fact.BootID, fact.Token, error)
 	// Check finds the node and the revision of a boot whose token this is, and whose machine has the address.
 	Check(boot fact.BootID, token fact.Token, addr netip.Addr) (node fact.NodeName, rev fact.Revision, ok bool)
 	// Ready notes that the machine has arrived. The note is durable before it returns.

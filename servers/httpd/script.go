@@ -94,7 +94,9 @@ func (x *exchange) identify(sc render.Script, rev fact.Revision, v *late.Values)
 	if sc.Node != "" { // declared since the lease was made
 		x.event.Node = sc.Node
 	}
-	boot, token, err := x.Boots.Script(x.event.MAC, x.event.Node, x.peer, rev)
+	terms := sc.Terms
+	terms.Revision = rev
+	boot, token, err := x.Boots.Script(x.event.MAC, x.event.Node, x.peer, terms)
 	if err != nil { // the machine boots nevertheless; it only cannot report
 		x.Log.Warn("naming a boot", "mac", x.event.MAC, "node", x.event.Node, "err", err)
 		x.event.Detail = join(x.event.Detail, "without a token: see the log")

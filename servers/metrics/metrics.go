@@ -30,6 +30,7 @@ type Metrics struct {
 	httpBytes      prometheus.Counter
 	stageSeconds   *prometheus.HistogramVec
 	boots          *prometheus.CounterVec
+	loops          *prometheus.CounterVec
 	storeSeconds   *prometheus.HistogramVec
 	convergeSecond prometheus.Histogram
 
@@ -67,11 +68,12 @@ func New(sample func() Sample) *Metrics {
 	m.httpBytes = counter("http_sent_bytes_total", "Bytes sent by boot HTTP, headers excluded.")
 	m.stageSeconds = histograms("boot_stage_seconds", "From the first packet of a boot until it reached a stage; ready is the whole boot.", bootBuckets, "stage", "image")
 	m.boots = counters("boots_total", "Boots that came to their end: ready, or abandoned for another boot before that, with the furthest stage as the reason.", "image", "result", "reason")
+	m.loops = counters("boot_loops_total", "Machines that were held because they began one boot after the other and were never ready.", "image")
 	m.storeSeconds = histograms("store_txn_seconds", "Writing state durably: transactions of the store, and batches of leases.", packetBuckets, "op", "result")
 	m.convergeSecond = prometheus.NewHistogram(prometheus.HistogramOpts{
 		Namespace: namespace, Name: "config_converge_seconds", Help: "From noticing a revision to serving it.", Buckets: packetBuckets,
 	})
-	m.registry.MustRegister(m.dhcpMessages, m.dhcpSeconds, m.tftpTransfers, m.tftpBytes, m.httpRequests, m.httpBytes, m.stageSeconds, m.boots,
+	m.registry.MustRegister(m.dhcpMessages, m.dhcpSeconds, m.tftpTransfers, m.tftpBytes, m.httpRequests, m.httpBytes, m.stageSeconds, m.boots, m.loops,
 		m.storeSeconds, m.convergeSecond, sampler{sample}, collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m.scrapes = promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{MaxRequestsInFlight: mostScrapes})
@@ -225,6 +227,9 @@ func (m *Metrics) Ready(image string) { m.boots.WithLabelValues(image, "ready", 
 func (m *Metrics) Abandoned(image string, furthest fact.Stage) {
 	m.boots.WithLabelValues(image, "abandoned", furthest.String()).Inc()
 }
+
+// Looped counts a machine that was held because it boots in a loop.
+func (m *Metrics) Looped(image string) { m.loops.WithLabelValues(image).Inc() }
 
 // Stored counts a durable write.
 func (m *Metrics) Stored(op string, took time.Duration, err error) {

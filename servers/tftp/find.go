@@ -107,8 +107,10 @@ func (s *Server) recognise(snap *render.Snapshot, e *fact.Event) {
 func (s *Server) generate(f render.File, local netip.Addr, e *fact.Event) (*content, *refusal) {
 	v := late.Values{Server: local, Base: s.Base.URL(local), Signer: s.Signer}
 	if !s.SinglePort && !e.MAC.IsZero() && e.Node == f.Node {
+		terms := f.Terms
+		terms.Revision = e.Revision
 		var err error
-		if v.Boot, v.Token, err = s.Boots.Script(e.MAC, e.Node, e.Peer, e.Revision); err != nil {
+		if v.Boot, v.Token, err = s.Boots.Script(e.MAC, e.Node, e.Peer, terms); err != nil {
 			s.Log.Warn("naming a boot", "node", e.Node, "mac", e.MAC, "err", err)
 		}
 		e.Boot = v.Boot

@@ -124,7 +124,7 @@ func (l leases) Holder(a netip.Addr) (fact.Lease, bool) { v, ok := l[a]; return 
 
 type boots struct{}
 
-func (boots) Script(fact.MAC, fact.NodeName, netip.Addr, fact.Revision) (fact.BootID, fact.Token, error) {
+func (boots) Script(fact.MAC, fact.NodeName, netip.Addr, fact.Terms) (fact.BootID, fact.Token, error) {
 	return "01JB00T", "T0KEN", nil
 }
 

@@ -34,7 +34,7 @@ type Leases interface {
 // Boots names the running boot of a machine, for generated files that carry it.
 type Boots interface {
 	// Script gives the running boot's id and token: the same for every request of one boot.
-	Script(mac fact.MAC, node fact.NodeName, addr netip.Addr, rev fact.Revision) (fact.BootID, fact.Token, error)
+	Script(mac fact.MAC, node fact.NodeName, addr netip.Addr, terms fact.Terms) (fact.BootID, fact.Token, error)
 }
 
 // Config is what a server needs. Zero limits mean the defaults beside them.

@@ -19,7 +19,7 @@ func hostListFunc() function.Function {
 		Params: []function.Parameter{stringParam("hosts")},
 		Type:   function.StaticReturnType(cty.List(cty.String)),
 		Impl: func(args []cty.Value, _ cty.Type) (cty.Value, error) {
-			names, err := expandHosts(args[0].AsString())
+			names, err := ExpandHosts(args[0].AsString())
 			if err != nil {
 				return fail(function.NewArgError(0, err))
 			}
@@ -42,8 +42,8 @@ func hostFoldFunc() function.Function {
 	})
 }
 
-// expandHosts reads the host lists of ClusterShell, Slurm and pdsh: "c[001-128,200],login1". Numbers keep their width.
-func expandHosts(s string) ([]string, error) {
+// ExpandHosts reads the host lists of ClusterShell, Slurm and pdsh: "c[001-128,200],login1". Numbers keep their width.
+func ExpandHosts(s string) ([]string, error) {
 	items, err := splitHosts(s)
 	if err != nil {
 		return nil, err

@@ -7,6 +7,7 @@ require (
 	github.com/apparentlymart/go-textseg/v17 v17.0.1 // characters as people count them, for columns and string functions
 	github.com/coredhcp/coredhcp v0.0.0-20260217182248-a0841cb3038f // plugin, handler and configuration types: other coredhcp plugins stand before and after ours
 	github.com/fsnotify/fsnotify v1.10.1 // hints that a file of a directory source or a ref changed
+	github.com/getkin/kin-openapi v0.152.0 // holds the served OpenAPI document against the handlers, in tests
 	github.com/go-git/go-billy/v5 v5.9.2 // the file system that go-git reads repositories through
 	github.com/go-git/go-git/v5 v5.19.3 // reads repositories without a git binary
 	github.com/google/go-cmp v0.7.0 // readable differences in tests
@@ -55,6 +56,8 @@ require (
 	github.com/emirpasic/gods v1.18.1 // indirect
 	github.com/fatih/color v1.16.0 // indirect
 	github.com/go-git/gcfg v1.5.1-0.20230307220236-3a3c6141e376 // indirect
+	github.com/go-openapi/jsonpointer v0.22.5 // indirect
+	github.com/go-openapi/swag/jsonname v0.25.5 // indirect
 	github.com/go-viper/mapstructure/v2 v2.4.0 // indirect
 	github.com/golang/groupcache v0.0.0-20241129210726-2c02b8208cf8 // indirect
 	github.com/google/gopacket v1.1.19 // indirect
@@ -74,6 +77,8 @@ require (
 	github.com/mitchellh/reflectwalk v1.0.2 // indirect
 	github.com/munnerz/goautoneg v0.0.0-20191010083416-a7dc8b61c822 // indirect
 	github.com/nxadm/tail v1.4.11 // indirect
+	github.com/oasdiff/yaml v0.1.1 // indirect
+	github.com/oasdiff/yaml3 v0.0.14 // indirect
 	github.com/pelletier/go-toml/v2 v2.2.4 // indirect
 	github.com/pierrec/lz4/v4 v4.1.22 // indirect
 	github.com/pjbgf/sha1cd v0.7.0 // indirect

@@ -54,6 +54,7 @@ listen {
   http = "0.0.0.0:8080"
 
   # https       = "0.0.0.0:8443"   # besides http; needs the tls block below
+  # cloud_init  = "0.0.0.0:8888"   # what cloud-init asks for, besides http, and nothing else
   # metrics     = "127.0.0.1:9100" # /metrics, /healthz and /readyz, and nothing else; default: on the socket only
   # path_prefix = "/apis/bss"      # in front of every boot URL
 
@@ -68,6 +69,13 @@ listen {
 #   cert_file = "/etc/hostler/tls/chain.pem" # the server's certificate, then its issuer, up to the root
 #   key_file  = "/etc/hostler/tls/key.pem"
 #   machines  = true # send hostler's own loaders for UEFI to https; default: nobody is
+# }
+
+# At the addresses of a Boot Script Service (/boot/v1/bootparameters, hosts, endpoint-history) a machine may see its own parameters. These
+# may see those of all nodes; default: nobody.
+# bss {
+#   readers    = ["10.1.0.0/24"]          # clients of these networks
+#   token_file = "/etc/hostler/bss-token" # and who sends what is in it: Authorization: Bearer TOKEN
 # }
 
 # The base of the URLs that machines are given, if they reach this server through a proxy. Default: the address that each

@@ -39,7 +39,7 @@ func (p *parser) refuseLate(a *attr, e hclsyntax.Expression) {
 	}
 	_ = hclsyntax.VisitAll(e, func(n hclsyntax.Node) hcl.Diagnostics {
 		call, ok := n.(*hclsyntax.FunctionCallExpr)
-		if ok && (call.Name == "url" || call.Name == "self_url" || call.Name == "bootserver" || call.Name == "bootif" || call.Name == "secret") {
+		if ok && (call.Name == "url" || call.Name == "self_url" || call.Name == "bootserver" || call.Name == "bootif" || call.Name == "secret" || call.Name == "seed_url") {
 			p.rep.err("late-value-used-early", spot{Range: call.Range()}, "Late value used early",
 				fmt.Sprintf("%s() is only known when a machine asks, so nothing can be decided by it now. It can be put into a string, or handed to a template.", call.Name))
 			a.broken = true

@@ -69,7 +69,7 @@ func lateProblem(t fact.Text) string {
 			if name, _ := fact.SecretOf(p.Value); !fact.IsSecretName(name) {
 				return "it holds a NUL character"
 			}
-		case (p.Kind == fact.LateServer || p.Kind == fact.LateBootIF) && p.Value == "":
+		case (p.Kind == fact.LateServer || p.Kind == fact.LateBootIF || p.Kind == fact.LateSeed) && p.Value == "":
 		case p.Kind != "":
 			return "it holds a NUL character"
 		}

@@ -254,7 +254,7 @@ func (s *server) bind() error {
 	h, err := httpd.Listen(httpd.Config{
 		Addr: l.HTTP, Interfaces: s.config.Interfaces, Current: s.recon.Current, At: s.recon.At, Older: s.recon.Older, Blobs: s.recon,
 		Leases: holders, Boots: s.boots, Base: base, Signer: s.s3, Event: s.event, Packet: s.packets.Add, Log: s.log, Now: time.Now,
-		Secure: l.HTTPS, TLS: s.tls,
+		Secure: l.HTTPS, TLS: s.tls, Seed: l.CloudInit, BSS: s.bss(),
 		MaxConns: s.config.Limits.HTTPConnections, PerClient: s.config.Limits.HTTPPerClient, Drain: s.config.Limits.HTTPDrain,
 	})
 	if err != nil {

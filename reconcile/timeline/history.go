@@ -169,6 +169,7 @@ func (t *Timeline) restoreEntry(s *segments, p place, e *entry) {
 	node := cmp.Or(e.Node, m.node)
 	if e.Event != nil {
 		node = cmp.Or(e.Event.Node, m.node)
+		m.asked.note(e.Event)
 	}
 	t.seat(m, node)
 	switch {

@@ -77,6 +77,7 @@ type machine struct {
 	vain []time.Time // when the boots before it began, in a row, that were given something to boot and were not ready
 	past []*extent   // older ones, oldest first
 	seat *list.Element
+	asked
 }
 
 // Open reads the boots that are kept under dir. Close ends the background work.
@@ -185,6 +186,7 @@ func (t *Timeline) attribute(e *fact.Event, s *steps) *extent {
 	e.Boot = m.last.ID
 	before := m.last.Stage
 	m.last.observe(e)
+	m.asked.note(e)
 	s.reached(m.last, before, e.Time)
 	return m.last.extent
 }

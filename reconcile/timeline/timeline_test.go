@@ -377,6 +377,38 @@ func TestPlayed(t *testing.T) {
 }
 
 // A client chooses file names, and a plugin what it says: they are cut, so that no line gets too long to be read back.
+// TestAsked: when a machine last asked for what does not depend on which boot that was, and survives a restart.
+func TestAsked(t *testing.T) {
+	dir, at := t.TempDir(), time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	now := func() time.Time { return at.Add(time.Hour) }
+	tl := open(t, dir, nil, now)
+	mac := fact.MAC{2, 0, 0, 0, 0, 9}
+	say := func(after time.Duration, stage fact.Stage, file string, r fact.Result) {
+		tl.Record(fact.Event{Time: at.Add(after), MAC: mac, Node: "n9", Stage: stage, Client: fact.ClientIPXE, File: file, Result: r})
+	}
+	tl.Record(discover(mac, "n9", 1, at))
+	say(time.Second, fact.StageScript, "bootscript", fact.OK)
+	say(2*time.Second, fact.StageConfig, "user-data", fact.OK)
+	say(3*time.Second, fact.StageConfig, "meta-data", fact.OK)
+	say(4*time.Second, fact.StageConfig, "config/x", fact.Refused)
+	tl.Record(discover(mac, "n9", 2, at.Add(time.Minute)))
+	say(2*time.Minute, fact.StageScript, "bootscript", fact.OK)
+	say(3*time.Minute, fact.StageScript, "bootscript", fact.Refused)
+	for range 2 {
+		script, config, o := tl.Asked(mac)
+		if !script.Equal(at.Add(2*time.Minute)) || !config.Equal(at.Add(2*time.Second)) || o != Stuck {
+			t.Errorf("script %s, configuration %s, %s", script, config, o)
+		}
+		if err := tl.Close(); err != nil {
+			t.Fatal(err)
+		}
+		tl = open(t, dir, nil, now)
+	}
+	if script, config, o := tl.Asked(fact.MAC{4}); !script.IsZero() || !config.IsZero() || o != "" {
+		t.Errorf("a machine that was never seen: %s, %s, %q", script, config, o)
+	}
+}
+
 func TestLongTexts(t *testing.T) {
 	tl := open(t, t.TempDir(), &marks{}, time.Now)
 	e := discover(mac1, "n1", 1, epoch)

@@ -24,6 +24,7 @@ const (
 	LateS3URI   Late = "s3uri"   // s3://BUCKET/KEY of a file of the node's image; the role. Known when the text is rendered
 	LateETag    Late = "etag"    // what S3 calls the version of such a file; the role. Known when the text is rendered
 	LateConfig  Late = "config"  // URL of the node's own rendered template, bound to the boot; the template's name
+	LateSeed    Late = "seed"    // URL below which cloud-init finds what is the node's, bound to the boot, without a final slash; no argument
 	LateBoot    Late = "boot"    // BOOTID.TOKEN of the running boot; no argument
 	LateBootIF  Late = "bootif"  // the interface that the machine boots from, as BOOTIF=01-MAC names it; no argument
 	LateSecret  Late = "secret"  // a secret; NAME, or ENCODING:NAME

@@ -109,7 +109,11 @@ func digest(b []byte) fact.Digest {
 
 func snapshot(t testing.TB, version string) *render.Snapshot {
 	t.Helper()
-	text := expand(fleet, "VERSION", version)
+	return snapshotOf(t, expand(fleet, "VERSION", version))
+}
+
+func snapshotOf(t testing.TB, text string) *render.Snapshot {
+	t.Helper()
 	f, ds := spec.Parse(spec.Input{Files: fstest.MapFS{"lab.boot.hcl": {Data: []byte(text)}}})
 	if ds.HasErrors() {
 		t.Fatal(ds)
@@ -119,6 +123,9 @@ func snapshot(t testing.TB, version string) *render.Snapshot {
 		for _, x := range m.Files {
 			b := contents[x.File.Key]
 			as[x.File.ID()] = render.Artifact{Digest: digest(b), Size: int64(len(b))}
+			if st := f.Stores[0]; st.S3 != nil {
+				as[x.File.ID()] = render.Artifact{URL: string(fact.NewLate(fact.LatePresign, st.S3.Object(x.File.Key).String()))}
+			}
 		}
 	}
 	for _, l := range f.Loaders {

@@ -22,6 +22,7 @@ import (
 
 	"hostler/render"
 	"hostler/render/fact"
+	"hostler/servers/bss"
 	"hostler/servers/late"
 )
 
@@ -52,6 +53,7 @@ type Config struct {
 	Interfaces []string       // requests are answered on these only; none: on all
 	Secure     netip.AddrPort // of the TLS listener; invalid: there is none
 	TLS        *Certificate   // what that shows
+	Seed       netip.AddrPort // of a listener that has the addresses of cloud-init only; invalid: there is none
 
 	Current func() (*render.Snapshot, fact.Revision)
 	At      func(fact.Revision) (*render.Snapshot, bool) // an older revision that is still held
@@ -63,6 +65,7 @@ type Config struct {
 	Base    late.Base         // its Prefix is accepted in front of every path; its Port is the listener's when 0
 	Event   func(fact.Event)  // must not block
 	Packet  func(fact.Packet) // the head of each request and answer of a machine; nil: nobody wants them
+	BSS     BSS
 	Log     *slog.Logger
 	Now     func() time.Time
 
@@ -74,10 +77,21 @@ type Config struct {
 	Drain         time.Duration // how long requests may go on once the server is told to stop; 10s
 }
 
+// BSS is what the addresses of a Boot Script Service, and of cloud-init, need besides.
+type BSS struct {
+	Readers []netip.Prefix               // whose clients may see the parameters of every node
+	Token   func() string                // who shows it, may too; nil, or an empty one: nobody
+	Seen    func(fact.MAC) bss.Seen      // nil: nothing is known of any machine
+	Armed   func(node fact.NodeName) int // how often a node was told to be installed; nil: never
+	Version string
+}
+
 // Server answers requests. It has its sockets from Listen on.
 type Server struct {
 	Config
 	prefix    string // with a leading slash, or empty
+	routes    routes
+	seedPort  uint16 // 0: none
 	listeners []socket
 	conns     *connLimit
 	turns     *turns
@@ -98,7 +112,7 @@ func Listen(c Config) (*Server, error) {
 	if c.Older == nil {
 		c.Older = func() []*render.Snapshot { return nil }
 	}
-	s := &Server{Config: c, conns: newConnLimit(c.MaxConns), turns: newTurns(c.PerClient)}
+	s := &Server{Config: c, routes: newRoutes(), conns: newConnLimit(c.MaxConns), turns: newTurns(c.PerClient)}
 	s.buffers.New = func() any { return new([]byte) }
 	if p := strings.Trim(c.Base.Prefix, "/"); p != "" {
 		s.prefix = "/" + p
@@ -107,19 +121,34 @@ func Listen(c Config) (*Server, error) {
 		s.listeners = []socket{{Listener: c.Listener}}
 		return s, nil
 	}
-	var err error
-	if s.listeners, err = listen(c.Addr, c.Interfaces, c.StallTimeout); err != nil || !c.Secure.IsValid() {
-		return s, err
-	}
-	more, err := listen(c.Secure, c.Interfaces, c.StallTimeout)
-	if err != nil {
-		return nil, errors.Join(err, s.Close())
-	}
-	for _, l := range more {
-		l.secure = true
-		s.listeners = append(s.listeners, l)
+	if err := s.listen(); err != nil {
+		return nil, err
 	}
 	return s, nil
+}
+
+// listen binds the sockets of all listeners, or none.
+func (s *Server) listen() error {
+	for _, l := range []struct {
+		addr         netip.AddrPort
+		secure, seed bool
+	}{{addr: s.Addr}, {addr: s.Secure, secure: true}, {addr: s.Seed, seed: true}} {
+		if !l.addr.IsValid() {
+			continue
+		}
+		more, err := listen(l.addr, s.Interfaces, s.StallTimeout)
+		if err != nil {
+			return errors.Join(err, s.Close())
+		}
+		for i := range more {
+			more[i].secure = l.secure
+			if l.seed {
+				s.seedPort = addrPort(more[i].Addr()).Port()
+			}
+		}
+		s.listeners = append(s.listeners, more...)
+	}
+	return nil
 }
 
 func setDefault[T ~int | ~int64](v *T, to T) {

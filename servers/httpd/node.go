@@ -16,31 +16,29 @@ import (
 func (x *exchange) config(template string) {
 	x.event.Stage, x.event.File = fact.StageConfig, "config/"+shown(template)
 	boot, token, ok := parseBoot(x.r.URL.Query().Get("boot"))
-	var node fact.NodeName
-	var rev fact.Revision
-	if ok {
-		node, rev, ok = x.Boots.Check(boot, token, x.peer)
-	}
+	snap, node, ok := x.proven(boot, token, ok)
 	if !ok {
-		x.refuse(http.StatusForbidden, "this boot is not known, or not from here", "no running boot has this token and address")
 		return
 	}
-	x.event.Boot, x.event.Node, x.event.Revision = boot, node, rev
-	snap, ok := x.snapshot(rev)
-	if !ok {
-		x.refuse(http.StatusGone, "the configuration of this boot is no longer held: boot again", "the boot's revision is no longer held")
-		return
-	}
+	v := x.values
+	v.Boot, v.Token = boot, token
+	x.template(snap, node, template, v)
+}
+
+// template sends a node's template, filled in. Without the proof of a boot it must not hold a secret.
+func (x *exchange) template(snap *render.Snapshot, node fact.NodeName, template string, v late.Values) {
 	f, err := snap.Config(node, template)
 	if err != nil {
 		x.refuse(http.StatusNotFound, "there is no such configuration", shown(err.Error()))
 		return
 	}
-	v := x.values
-	v.Boot, v.Token = boot, token
+	if v.Boot == "" && secret(f.Text) {
+		x.refuse(http.StatusForbidden, "this configuration holds a secret, which takes the proof of a boot: see seed_url()", "the configuration holds a secret")
+		return
+	}
 	text := late.Append(nil, f.Text, &v)
 	if v.Failed != nil {
-		x.Log.Error("filling in a configuration", "node", node, "boot", boot, "revision", rev, "err", v.Failed)
+		x.Log.Error("filling in a configuration", "node", node, "boot", v.Boot, "revision", x.event.Revision, "err", v.Failed)
 		x.event.Result, x.event.Detail = fact.Failed, shown(v.Failed.Error())
 		x.w.Header().Set("Retry-After", "30")
 		x.error(http.StatusServiceUnavailable, "the configuration cannot be put together now: see the server's log")
@@ -71,6 +69,11 @@ func (x *exchange) phoneHome() {
 		return
 	}
 	boot, token, ok := parseBoot(sent)
+	if sent == "" && x.known && x.event.Node != "" { // as a Boot Script Service's clients do
+		x.event.Stage, x.event.Detail = fact.StageConfig, "without the boot's token: it proves nothing"
+		x.text("noted, but without boot=BOOTID.TOKEN it proves nothing\n")
+		return
+	}
 	if !ok {
 		x.refuse(http.StatusBadRequest, "boot=BOOTID.TOKEN is missing", "no boot in the report")
 		return

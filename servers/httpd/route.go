@@ -1,6 +1,7 @@
 package httpd
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"io"
@@ -40,29 +41,83 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if rest, ok := strings.CutPrefix(path, s.prefix+"/"); ok && s.prefix != "" {
 		path = "/" + rest
 	}
-	post := path == "/phone-home"
+	rt, rest := s.routes.find(path)
 	switch {
-	case post && r.Method != http.MethodPost:
-		x.notAllowed("POST")
-	case !post && r.Method != http.MethodGet && r.Method != http.MethodHead:
-		x.notAllowed("GET, HEAD")
-	case post:
-		x.phoneHome()
-	case path == "/boot/v1/bootscript":
-		x.bootscript()
-	case path == "/boot.ipxe":
-		x.bootIPXE()
-	case path == "/healthz":
-		x.quiet = true
-		x.text("ok\n")
-	case strings.HasPrefix(path, "/files/"):
-		digest, name, _ := strings.Cut(path[len("/files/"):], "/")
-		x.file(digest, name)
-	case strings.HasPrefix(path, "/config/"):
-		x.config(path[len("/config/"):])
-	default:
+	case rt == nil || x.seedOnly && !rt.seed:
 		x.refuse(http.StatusNotFound, "there is nothing here", "no such path")
+	case rt.allows(r.Method):
+		rt.serve(x, rest)
+	default:
+		x.notAllowed(rt)
 	}
+}
+
+// route is what is served at an address.
+type route struct {
+	path    string // whole; or, with a slash at its end, that of everything below
+	methods string
+	seed    bool // on the listener for cloud-init, too
+	serve   func(x *exchange, rest string)
+	instead string // what is told to who asks by another method; empty: nothing particular
+}
+
+const (
+	reading = "GET, HEAD"
+	posting = "POST"
+)
+
+func (r *route) allows(method string) bool {
+	return method == http.MethodGet && r.methods != posting || method == http.MethodHead && r.methods != posting ||
+		method == http.MethodPost && r.methods != reading
+}
+
+// routes are all addresses: whole ones in the map.
+type routes struct {
+	whole map[string]*route
+	below []*route
+}
+
+func newRoutes() routes {
+	rs := routes{whole: map[string]*route{}}
+	for _, r := range addresses() {
+		if strings.HasSuffix(r.path, "/") {
+			rs.below = append(rs.below, &r)
+		} else {
+			rs.whole[r.path] = &r
+		}
+	}
+	return rs
+}
+
+func (rs *routes) find(path string) (r *route, rest string) {
+	if r := rs.whole[path]; r != nil {
+		return r, ""
+	}
+	for _, r := range rs.below {
+		if rest, ok := strings.CutPrefix(path, r.path); ok {
+			return r, rest
+		}
+	}
+	return nil, ""
+}
+
+// addresses is what the OpenAPI document describes.
+func addresses() []route {
+	list := []route{
+		{path: "/boot/v1/bootscript", methods: reading, serve: func(x *exchange, _ string) { x.bootscript() }},
+		{path: "/boot.ipxe", methods: reading, serve: func(x *exchange, _ string) { x.bootIPXE() }},
+		{path: "/files/", methods: reading, serve: func(x *exchange, rest string) {
+			digest, name, _ := strings.Cut(rest, "/")
+			x.file(digest, name)
+		}},
+		{path: "/config/", methods: reading, serve: (*exchange).config},
+		{path: "/phone-home", methods: posting, seed: true, serve: func(x *exchange, _ string) { x.phoneHome() }},
+		{path: "/healthz", methods: reading, seed: true, serve: func(x *exchange, _ string) {
+			x.quiet = true
+			x.text("ok\n")
+		}},
+	}
+	return append(append(list, bssRoutes()...), seedRoutes()...)
 }
 
 // cleanPath removes doubled slashes: they come from loaders that join a prefix with a name. Dots mean nothing here.
@@ -98,6 +153,7 @@ type client struct {
 	peer     netip.Addr  // of from
 	values   late.Values // what late values become
 	extended time.Time   // when it got its time to take an answer; not for each script: that is dearer than what is in it
+	seedOnly bool        // it came to the listener for cloud-init
 	exchange exchange    // the one under way, or the last
 }
 
@@ -127,7 +183,8 @@ func (s *Server) clientOf(r *http.Request) *client {
 // could check who we are.
 func (s *Server) newClient(from, to netip.AddrPort, secure bool) *client {
 	base := s.Base
-	c := &client{from: from, to: to, peer: from.Addr(), values: late.Values{Server: to.Addr(), Signer: s.Signer}}
+	c := &client{from: from, to: to, peer: from.Addr(), values: late.Values{Server: to.Addr(), Signer: s.Signer},
+		seedOnly: s.seedPort != 0 && to.Port() == s.seedPort}
 	if secure {
 		base.SecurePort = to.Port()
 		c.values.Base = base.Secure(to.Addr())
@@ -220,12 +277,15 @@ const plainText = "text/plain; charset=utf-8"
 func (x *exchange) text(body string) { x.send(plainText, []byte(body)) }
 
 func (x *exchange) send(contentType string, body []byte) {
+	x.sendStatus(http.StatusOK, contentType, body)
+}
+
+func (x *exchange) sendStatus(status int, contentType string, body []byte) {
 	x.header(contentType, len(body))
-	if x.r.Method == http.MethodHead {
-		x.w.WriteHeader(http.StatusOK)
-		return
+	x.w.WriteHeader(status)
+	if x.r.Method != http.MethodHead {
+		_, _ = x.w.Write(body) // the response keeps its error
 	}
-	_, _ = x.w.Write(body) // the response keeps its error
 }
 
 // header describes an answer that is one text. The keys are in the form that net/http would give them.
@@ -249,9 +309,9 @@ func (x *exchange) refuse(status int, text, reason string) {
 	x.error(status, text)
 }
 
-func (x *exchange) notAllowed(allow string) {
-	x.w.Header().Set("Allow", allow)
-	x.refuse(http.StatusMethodNotAllowed, "method not allowed", "method not allowed")
+func (x *exchange) notAllowed(r *route) {
+	x.w.Header().Set("Allow", r.methods)
+	x.refuse(http.StatusMethodNotAllowed, cmp.Or(r.instead, "method not allowed"), "method not allowed")
 }
 
 // snapshot finds the snapshot of a revision that a boot is pinned to.

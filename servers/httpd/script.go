@@ -3,6 +3,7 @@ package httpd
 import (
 	"cmp"
 	"net/http"
+	"strings"
 
 	"hostler/render"
 	"hostler/render/fact"
@@ -12,6 +13,10 @@ import (
 // bootscript answers the URL that BSS clients know: /boot/v1/bootscript?mac=...&retry=N.
 func (x *exchange) bootscript() {
 	x.event.Stage, x.event.File = fact.StageScript, "bootscript"
+	if strings.Contains(x.r.URL.RawQuery, "json=") {
+		x.scriptRecord()
+		return
+	}
 	q, retry, problem := parseQuery(x.r.URL.RawQuery)
 	if problem == "" && q.MAC.IsZero() && q.Name == "" && q.NID == "" {
 		q.MAC = x.event.MAC

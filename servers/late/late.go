@@ -56,6 +56,8 @@ func (v *Values) value(kind fact.Late, arg string) string {
 		return v.Base + "/config/" + url.PathEscape(arg) + "?boot=" + v.boot()
 	case fact.LatePresign:
 		return v.presign(arg)
+	case fact.LateSeed:
+		return v.Base + "/cloud-init/boot=" + v.boot()
 	case fact.LateRetries:
 		return strconv.Itoa(v.Retries)
 	default:

@@ -75,6 +75,7 @@ func goFunctions(m *meter) template.FuncMap {
 		"self_url":   func(name string) (string, error) { return lateName(fact.LateConfig, "template", name) },
 		"secret":     lateSecret,
 		"bootserver": func() string { return string(fact.NewLate(fact.LateServer, "")) },
+		"seed_url":   func() string { return string(fact.NewLate(fact.LateSeed, "")) },
 		"bootif":     func() string { return string(fact.NewLate(fact.LateBootIF, "")) },
 		"has":        func(m map[string]any, key string) bool { _, ok := m[key]; return ok },
 		"default": func(fallback, v any) any {

@@ -30,6 +30,9 @@ func lateFunctions() map[string]function.Function {
 		"bootserver": stringFunc(func([]string) (string, error) {
 			return string(fact.NewLate(fact.LateServer, "")), nil
 		}),
+		"seed_url": stringFunc(func([]string) (string, error) {
+			return string(fact.NewLate(fact.LateSeed, "")), nil
+		}),
 		"bootif": stringFunc(func([]string) (string, error) {
 			return string(fact.NewLate(fact.LateBootIF, "")), nil
 		}),

@@ -39,7 +39,7 @@ func fileBlock() *block {
 			{name: "store_roots", set: texts(func(c *Config) *[]string { return &c.StoreRoots }, absolute)},
 			{name: "state_dir", set: text(func(c *Config) *string { return &c.StateDir }, absolute)},
 		},
-		blocks: []*block{sourceBlock(), inputsBlock(), interfaceBlock(), pluginBlock(), listenBlock(), tlsBlock(), s3Block(), limitsBlock()},
+		blocks: []*block{sourceBlock(), inputsBlock(), interfaceBlock(), pluginBlock(), listenBlock(), tlsBlock(), bssBlock(), s3Block(), limitsBlock()},
 		refused: map[string]string{
 			"verify":  later + " A server that should check signatures must not run without.",
 			"guard":   later + " A server that should be guarded must not run without.",
@@ -119,6 +119,7 @@ func listenBlock() *block {
 			{name: "tftp_single_port", set: boolean(func(c *Config) *bool { return &c.Listen.TFTPSinglePort })},
 			{name: "http", set: address(func(c *Config) *addrPort { return &c.Listen.HTTP })},
 			{name: "https", set: address(func(c *Config) *addrPort { return &c.Listen.HTTPS })},
+			{name: "cloud_init", set: address(func(c *Config) *addrPort { return &c.Listen.CloudInit })},
 			{name: "metrics", set: address(func(c *Config) *addrPort { return &c.Listen.Metrics })},
 			{name: "path_prefix", set: text(func(c *Config) *string { return &c.Listen.PathPrefix }, pathPrefix)},
 		},
@@ -128,6 +129,17 @@ func listenBlock() *block {
 			"tls_cert": "It is called cert_file, in a tls block.",
 			"tls_key":  "It is called key_file, in a tls block.",
 		},
+	}
+}
+
+func bssBlock() *block {
+	return &block{
+		name: "bss",
+		attrs: []setting{
+			{name: "readers", set: readers},
+			{name: "token_file", set: text(func(c *Config) *string { return &c.BSS.TokenFile }, absolute)},
+		},
+		refused: map[string]string{"token": secrets + "token_file."},
 	}
 }
 

@@ -16,6 +16,7 @@ type Config struct {
 	Plugins    []Plugin          // coredhcp's that stand in the DHCP chain beside ours, in the order of the file
 	Listen     Listen
 	TLS        TLS
+	BSS        BSS
 	Advertise  string   // base of the URLs that machines are given, without a final slash; empty: the address they talk to
 	StateDir   string   // absolute
 	StoreRoots []string // absolute; a spec's local stores must lie below one of them. Empty: anywhere that the server may read
@@ -63,8 +64,15 @@ type Listen struct {
 	TFTPSinglePort bool // all transfers from that port, for machines behind an address translator
 	HTTP           netip.AddrPort
 	HTTPS          netip.AddrPort // invalid: there is no TLS listener
+	CloudInit      netip.AddrPort // of what cloud-init asks for, and nothing else; invalid: only beside the rest
 	Metrics        netip.AddrPort // of /metrics, /healthz and /readyz over TCP; invalid: only on the socket
 	PathPrefix     string         // of every boot URL, as /apis/bss: empty, or with a slash in front and none at the end
+}
+
+// BSS says who may read the parameters of every node at the addresses of a Boot Script Service. A machine may read its own.
+type BSS struct {
+	Readers   []netip.Prefix
+	TokenFile string // absolute, or empty
 }
 
 // TLS is what the TLS listener shows, and to whom.

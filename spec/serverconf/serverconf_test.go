@@ -27,7 +27,7 @@ func TestEmptyFileIsTheDefault(t *testing.T) {
 		t.Fatal(ds)
 	}
 	want := Default()
-	if d := cmp.Diff(&want, got, cmpopts.EquateComparable(netip.AddrPort{})); d != "" {
+	if d := cmp.Diff(&want, got, cmpopts.EquateComparable(netip.AddrPort{}, netip.Prefix{})); d != "" {
 		t.Error(d)
 	}
 }
@@ -66,6 +66,7 @@ listen {
   http        = ":80"
   https       = ":443"
   metrics     = "127.0.0.1:9100"
+  cloud_init  = ":8888"
   path_prefix = "apis/bss/"
   tftp_single_port = true
 }
@@ -73,6 +74,10 @@ tls {
   cert_file = "/etc/hostler/chain.pem"
   key_file  = "/etc/hostler/key.pem"
   machines  = true
+}
+bss {
+  readers    = ["10.1.0.9/24", "10.2.0.1"]
+  token_file = "/etc/hostler/bss-token"
 }
 s3 "images" {
   endpoint           = "https://S3.example.net:443/"
@@ -112,8 +117,9 @@ store_roots = ["/srv/images/", "/srv/lab"]
 		},
 		Interfaces: []string{"eth1", "eth0"},
 		Plugins:    []Plugin{{"mtu", "before", []string{"9000"}}, {"searchdomains", "after", []string{"lab.example", "example"}}},
-		Listen:     Listen{TFTP: netip.MustParseAddrPort("10.0.0.1:6969"), TFTPSinglePort: true, HTTP: netip.MustParseAddrPort("0.0.0.0:80"), HTTPS: netip.MustParseAddrPort("0.0.0.0:443"), Metrics: netip.MustParseAddrPort("127.0.0.1:9100"), PathPrefix: "/apis/bss"},
+		Listen:     Listen{TFTP: netip.MustParseAddrPort("10.0.0.1:6969"), TFTPSinglePort: true, HTTP: netip.MustParseAddrPort("0.0.0.0:80"), HTTPS: netip.MustParseAddrPort("0.0.0.0:443"), CloudInit: netip.MustParseAddrPort("0.0.0.0:8888"), Metrics: netip.MustParseAddrPort("127.0.0.1:9100"), PathPrefix: "/apis/bss"},
 		TLS:        TLS{CertFile: "/etc/hostler/chain.pem", KeyFile: "/etc/hostler/key.pem", Machines: true},
+		BSS:        BSS{Readers: []netip.Prefix{netip.MustParsePrefix("10.1.0.0/24"), netip.MustParsePrefix("10.2.0.1/32")}, TokenFile: "/etc/hostler/bss-token"},
 		Advertise:  "https://boot.example.net/pxe",
 		StateDir:   "/srv/hostler",
 		StoreRoots: []string{"/srv/images", "/srv/lab"},
@@ -129,7 +135,7 @@ store_roots = ["/srv/images/", "/srv/lab"]
 	if len(ds) > 0 {
 		t.Fatal(ds)
 	}
-	if d := cmp.Diff(want, got, cmpopts.EquateComparable(netip.AddrPort{})); d != "" {
+	if d := cmp.Diff(want, got, cmpopts.EquateComparable(netip.AddrPort{}, netip.Prefix{})); d != "" {
 		t.Error(d)
 	}
 	for _, name := range names(fileBlock()) {
@@ -233,10 +239,10 @@ func TestExample(t *testing.T) {
 	want.Vars["env"] = "prod"
 	want.Interfaces = []string{"eth1", "eth2.40"}
 	want.StoreRoots = []string{"/srv/images"}
-	if d := cmp.Diff(&want, got, cmpopts.EquateComparable(netip.AddrPort{})); d != "" {
+	if d := cmp.Diff(&want, got, cmpopts.EquateComparable(netip.AddrPort{}, netip.Prefix{})); d != "" {
 		t.Error(d)
 	}
-	uncommented := regexp.MustCompile(`(?m)^( *)# ( *[a-z_]+ *= ("[^"]*"|true|\[.*\])|tls {|plugin "mtu" {|s3 "[a-z]+" {|})`).ReplaceAll(src, []byte("$1$2"))
+	uncommented := regexp.MustCompile(`(?m)^( *)# ( *[a-z_]+ *= ("[^"]*"|true|\[.*\])|tls {|bss {|plugin "mtu" {|s3 "[a-z]+" {|})`).ReplaceAll(src, []byte("$1$2"))
 	if _, ds := Parse("server.hcl", uncommented); len(ds) > 0 {
 		t.Errorf("with its comments in force: %s", ds)
 	}

@@ -177,6 +177,25 @@ func address(field func(*Config) *addrPort) func(*Config, cty.Value) error {
 	}
 }
 
+// readers takes networks, and addresses as networks of one.
+func readers(c *Config, v cty.Value) error {
+	var list []string
+	if err := texts(func(*Config) *[]string { return &list }, oneWord)(c, v); err != nil {
+		return err
+	}
+	for _, s := range list {
+		p, err := netip.ParsePrefix(s)
+		if a, aerr := netip.ParseAddr(s); aerr == nil {
+			p, err = netip.PrefixFrom(a, a.BitLen()), nil
+		}
+		if err != nil || !p.Addr().Is4() {
+			return fmt.Errorf("%q is not an IPv4 network such as 10.1.0.0/24", s)
+		}
+		c.BSS.Readers = append(c.BSS.Readers, p.Masked())
+	}
+	return nil
+}
+
 func absolute(s string) (string, error) {
 	if !strings.HasPrefix(s, "/") || strings.IndexByte(s, 0) >= 0 {
 		return "", fmt.Errorf("%q is not an absolute path", s)

@@ -19,7 +19,7 @@ const lateLength = 64
 func (s *Snapshot) checkNodes(r *report) {
 	lengths := make([]int, len(s.fleet.Profiles))
 	for i := range s.fleet.Profiles {
-		t := target{settings: s.fleet.Profiles[i].Settings, image: s.image(i)}
+		t := target{settings: &s.fleet.Profiles[i].Settings, image: s.image(i)}
 		lengths[i] = s.lead(t.image) + printedLength(s.cmdline(&t))
 	}
 	boots, executed, loaders := map[bootKey]bool{}, map[string]bool{}, s.newLoaderCheck(r)

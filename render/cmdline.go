@@ -27,27 +27,29 @@ func (s *Snapshot) cmdline(t *target) fact.Text {
 // writeArgs writes the author's arguments, each behind a space.
 func (s *Snapshot) writeArgs(b *strings.Builder, t *target) {
 	for i := range t.settings.KernelArgs {
-		a := &t.settings.KernelArgs[i]
-		if a.PerNode { // evaluated for each node, and this one has no value for it
-			continue
-		}
-		if a.Flag {
-			b.WriteByte(' ')
-			b.WriteString(a.Key)
-		}
-		for _, v := range a.Values {
-			b.WriteByte(' ')
-			b.WriteString(a.Key)
-			b.WriteByte('=')
-			b.WriteString(quoteArg(string(s.resolve(t, v))))
-		}
+		s.writeArg(b, t, &t.settings.KernelArgs[i])
+	}
+}
+
+func (s *Snapshot) writeArg(b *strings.Builder, t *target, a *spec.Arg) {
+	if a.PerNode || a.Remove { // evaluated for each node, and this one has no value for it; or taken away
+		return
+	}
+	if a.Flag {
+		b.WriteByte(' ')
+		b.WriteString(a.Key)
+	}
+	for _, v := range a.Values {
+		b.WriteByte(' ')
+		b.WriteString(a.Key)
+		b.WriteByte('=')
+		b.WriteString(quoteArg(string(s.resolve(t, v))))
 	}
 }
 
 // writeBoot writes what proves the boot.
 func writeBoot(b *strings.Builder) {
-	b.WriteString(" " + bootArg + "=")
-	b.WriteString(string(fact.NewLate(fact.LateBoot, "")))
+	b.WriteString(" " + bootArg + "=" + string(fact.Boot))
 }
 
 // writeTail writes what is not the kernel's.

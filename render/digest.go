@@ -138,7 +138,8 @@ func (hs *hashes) mask(masks map[string]int32, i int, n *spec.Node) int32 {
 	key := strconv.AppendInt(nil, int64(n.Profile), 10)
 	if n.Own != nil {
 		for _, l := range settingsLeaves(n.Own, true) {
-			key = append(append(key, '\n'), l.path...)
+			key = append(strconv.AppendInt(append(key, ' '), int64(len(l.path)), 10), ' ')
+			key = append(key, l.path...)
 		}
 	}
 	m, ok := masks[string(key)]

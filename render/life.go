@@ -276,7 +276,8 @@ func (s *Snapshot) BootDigest(node fact.NodeName) fact.Digest {
 }
 
 func (s *Snapshot) bootDigest(n *spec.Node, l *life) fact.Digest {
-	t := target{settings: s.fleet.Effective(n), image: cmp.Or(l.image, s.image(n.Profile)), own: s.image(n.Profile), mac: bootPort(n).MAC}
+	st := s.fleet.Effective(n)
+	t := target{settings: &st, image: cmp.Or(l.image, s.image(n.Profile)), own: s.image(n.Profile), mac: bootPort(n).MAC}
 	return digestOf(fmt.Sprintf("%s %s %s", l.mode, s.installDigest(n, t.image), string(s.cmdline(&t))))
 }
 

@@ -12,13 +12,17 @@ import (
 // Script assembles the iPXE script for a machine. retry counts how often this boot has asked before.
 func (s *Snapshot) Script(q Query, retry int) Script {
 	retry = max(retry, 0)
-	i, ok := s.find(q)
+	p, ok := s.find(q)
 	if !ok {
 		return s.scriptUnknown(q, retry)
 	}
-	n := &s.fleet.Nodes[i]
-	w := scriptWriter{s: s, target: s.targetOf(n), retry: retry, who: n.Address, tried: s.tried(n.Profile, i)}
+	n := &s.fleet.Nodes[p.node]
+	w := scriptWriter{s: s, retry: retry, who: n.Address, profile: n.Profile, node: n, index: p.node}
+	w.target, w.layout = s.boots(p.node, n)
 	t := &w.target
+	if t.mac = q.MAC; p.iface != 0 { // the first one is what it boots from
+		t.mac = bootPort(n).MAC
+	}
 	sc := Script{Node: n.Name, MAC: t.mac}
 	if !q.MAC.IsZero() { // the one of its interfaces that asks
 		t.mac = q.MAC
@@ -33,7 +37,7 @@ func (s *Snapshot) Script(q Query, retry int) Script {
 		sc.Reason = "disabled in the spec"
 	case hold != "":
 		sc.Reason, advice = "held: "+hold, []string{s.unhold(n)}
-		w.retry, w.holds, w.tried = retry, true, "hold" // once it is released it starts over, however often it asked meanwhile
+		w.retry, w.holds, w.gave = retry, true, "hold" // once it is released it starts over, however often it asked meanwhile
 	case t.settings.Boot == spec.BootOff:
 		sc.Reason = "boot = off: it has nothing to boot"
 	case t.settings.Boot == spec.BootDisk:
@@ -59,26 +63,25 @@ func (w *scriptWriter) finish(sc Script, advice ...string) Script {
 	return sc
 }
 
-// find gives the node that a query means.
-func (s *Snapshot) find(q Query) (int32, bool) {
-	if p, ok := s.byMAC[q.MAC]; ok {
-		return p.node, true
+// find gives the node that a query means, and the interface if it names one, else -1.
+func (s *Snapshot) find(q Query) (port, bool) {
+	if !q.MAC.IsZero() {
+		p, ok := s.byMAC[q.MAC]
+		return p, ok
 	}
-	if i, ok := s.byName[fact.NodeName(q.Name)]; ok && q.MAC.IsZero() {
-		return i, true
+	if i, ok := s.byName[fact.NodeName(q.Name)]; ok {
+		return port{i, -1}, true
 	}
-	if i, ok := s.byID[spec.Label{Name: "xname", Value: q.Name}]; ok && q.MAC.IsZero() {
-		return i, true
+	if i, ok := s.byID[spec.Label{Name: "xname", Value: q.Name}]; ok {
+		return port{i, -1}, true
 	}
-	if i, ok := s.byID[spec.Label{Name: "nid", Value: q.NID}]; ok && q.MAC.IsZero() && q.Name == "" {
-		return i, true
-	}
-	return 0, false
+	i, ok := s.byID[spec.Label{Name: "nid", Value: q.NID}]
+	return port{i, -1}, ok && q.Name == ""
 }
 
 // Wait is the script for a machine that cannot be told more than why: there is no snapshot yet, or its question cannot be read.
 func Wait(q Query, retry int, reason string) Script {
-	w := scriptWriter{target: target{mac: q.MAC}, retry: max(retry, 0), who: "this machine"}
+	w := scriptWriter{target: target{settings: &spec.Settings{}, mac: q.MAC}, retry: max(retry, 0), who: "this machine"}
 	if q.MAC.IsZero() {
 		w.query = ownMAC
 	}
@@ -91,7 +94,7 @@ const ownMAC = "mac=${netX/mac}"
 // scriptUnknown is for machines that nobody declared: what their subnet gives to strangers, or a polite wait.
 func (s *Snapshot) scriptUnknown(q Query, retry int) Script {
 	sc := Script{MAC: q.MAC}
-	w := scriptWriter{s: s, target: target{mac: q.MAC}, retry: retry, who: "unknown machine"}
+	w := scriptWriter{s: s, target: target{settings: s.settings(-1), mac: q.MAC}, retry: retry, who: "unknown machine", index: -1}
 	if q.MAC.IsZero() { // a wrong name or nid: ask again by what the machine cannot have wrong
 		w.query = ownMAC
 	} else {
@@ -101,7 +104,7 @@ func (s *Snapshot) scriptUnknown(q Query, retry int) Script {
 	if sn := s.subnetAt(q.Addr); sn != nil && !q.MAC.IsZero() {
 		cpu := processorName(q.Arch)
 		target, profile, why := s.targetUnknown(sn, q.MAC, cpu)
-		w.target, w.tried = target, s.tried(profile, -1)
+		w.target, w.profile = target, profile
 		w.resume(q)
 		if cpu != "" {
 			w.query = "mac=" + q.MAC.String() + "&arch=" + plain(cpu)
@@ -134,13 +137,26 @@ type scriptWriter struct {
 	retry  int
 	who    string
 	query  string // by which the machine asks again; empty: its MAC
-	tried  string // what the machine boots now, as it is named when it is given up on
 	holds  bool   // it is given up on
+	gave   string // why, when that is nothing that it boots
+
+	profile int
+	node    *spec.Node // nil for a machine that nobody declared
+	index   int32      // of the node, or -1
+	layout  *layout    // of its arguments; nil: they are in the target's settings
+}
+
+// tried is what the machine boots now, as it is named when it is given up on.
+func (w *scriptWriter) tried() string {
+	if w.gave != "" {
+		return w.gave
+	}
+	return w.s.tried(w.profile, w.index)
 }
 
 // resume starts over when what the machine gave up on has changed.
 func (w *scriptWriter) resume(q Query) {
-	if q.Tried != "" && q.Tried != w.tried {
+	if q.Tried != "" && q.Tried != w.tried() {
 		w.retry = 0
 	}
 }
@@ -162,14 +178,16 @@ func (w *scriptWriter) image(sc *Script) {
 	b.Grow(len(lines.head) + len(lines.kernel) + len(lines.initrds) + 512) // as much as most arguments and the end take
 	b.WriteString("#!ipxe\n")
 	if !w.bss() {
-		b.WriteString("# " + plain(w.who) + lines.head)
+		b.WriteString("# ")
+		b.WriteString(plain(w.who))
+		b.WriteString(lines.head)
 		if sc.Note != "" {
 			b.WriteString(": " + plain(sc.Note))
 		}
 		b.WriteByte('\n')
 	}
 	b.WriteString(lines.kernel)
-	w.s.writeArgs(&b, t)
+	w.args(&b)
 	if !w.bss() {
 		writeBoot(&b)
 	}
@@ -251,14 +269,13 @@ func (s *Snapshot) bootFiles(m *spec.Image) (kernel *File, initrds []File) {
 // a broken attempt left in memory, and --replace keeps a thousand retries from nesting a thousand scripts. A Boot Script Service
 // has neither, and ends when it cannot be reached.
 func (w *scriptWriter) again(b *strings.Builder, bss bool) {
-	free, chain, end := "imgfree\n", "chain --replace ", " || goto boot_retry\n"
+	label, chain, end := ":boot_retry\nimgfree\nsleep ", "\nchain --replace "+string(fact.Base), " || goto boot_retry\n"
 	if bss {
-		free, chain, end = "", "chain ", "\n"
+		label, chain, end = ":boot_retry\nsleep ", "\nchain "+string(fact.Base), "\n"
 	}
-	b.WriteString(":boot_retry\n" + free + "sleep ")
+	b.WriteString(label)
 	b.WriteString(strconv.Itoa(delay(w.target.settings.Retry, w.target.mac, w.retry)))
-	b.WriteString("\n" + chain)
-	b.WriteString(string(fact.NewLate(fact.LateBase, "")))
+	b.WriteString(chain)
 	b.WriteString("/boot/v1/bootscript?")
 	if w.query != "" {
 		b.WriteString(w.query)
@@ -269,7 +286,7 @@ func (w *scriptWriter) again(b *strings.Builder, bss bool) {
 	b.WriteString("&retry=")
 	b.WriteString(strconv.Itoa(w.retry + 1))
 	if w.holds {
-		b.WriteString("&tried=" + w.tried)
+		b.WriteString("&tried=" + w.tried())
 	}
 	b.WriteString(end)
 }
@@ -332,7 +349,15 @@ func plain(s string) string {
 func isPlain(s string) bool {
 	for i := 0; i < len(s); i++ {
 		c := s[i]
-		if c > '~' || c < ' ' || strings.IndexByte(`${}\|&;#`, c) >= 0 || c == ' ' && (i == 0 || i == len(s)-1 || s[i+1] == ' ') {
+		switch c {
+		case '$', '{', '}', '\\', '|', '&', ';', '#':
+			return false
+		case ' ':
+			if i == 0 || i == len(s)-1 || s[i+1] == ' ' {
+				return false
+			}
+		}
+		if c > '~' || c < ' ' {
 			return false
 		}
 	}

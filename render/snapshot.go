@@ -23,6 +23,7 @@ type Snapshot struct {
 	tftp      map[string]File
 	blobs     map[fact.Digest]File
 	bySubnet  map[string]int
+	layouts   []*layout // by mask
 
 	*index  // of fleet.Nodes
 	*hashes // of fleet.Nodes
@@ -66,6 +67,7 @@ func RenderNext(old *Snapshot, f *spec.Fleet, a Artifacts, as Assignments) (*Sna
 		return nil, ds
 	}
 	s.hash(old)
+	s.layouts = s.newLayouts()
 	return s, ds
 }
 

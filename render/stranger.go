@@ -50,7 +50,8 @@ func processorName(name string) string {
 // targetUnknown is what a subnet gives to machines that nobody declared. Values that are evaluated for each node have none for them.
 func (s *Snapshot) targetUnknown(sn *subnet, mac fact.MAC, cpu string) (t target, profile int, why string) {
 	profile, why = s.stranger(sn, cpu)
-	t = target{settings: s.fleet.Effective(&spec.Node{Profile: profile}), mac: mac}
+	st := s.fleet.Effective(&spec.Node{Profile: profile})
+	t = target{settings: &st, mac: mac}
 	if why == "" {
 		t.image = s.image(profile)
 		t.own = t.image

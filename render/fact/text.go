@@ -76,6 +76,12 @@ func (t Text) Secrets() []string {
 // NewLate gives the text of one late value.
 func NewLate(kind Late, arg string) Text { return Text("\x00" + string(kind) + ":" + arg + "\x00") }
 
+// Base and Boot are the late values that every boot script has.
+const (
+	Base = Text("\x00" + LateBase + ":\x00")
+	Boot = Text("\x00" + LateBoot + ":\x00")
+)
+
 // Part is a piece of a Text: a literal (Kind empty, Value the text) or a late value (Value its argument).
 type Part struct {
 	Kind  Late

@@ -41,11 +41,11 @@ func (s *Snapshot) Parameters(node fact.NodeName) (p Parameters, ok bool) {
 
 // Whose gives the node that a query means.
 func (s *Snapshot) Whose(q Query) (*spec.Node, bool) {
-	i, ok := s.find(q)
+	p, ok := s.find(q)
 	if !ok {
 		return nil, false
 	}
-	return &s.fleet.Nodes[i], true
+	return &s.fleet.Nodes[p.node], true
 }
 
 // Hostname is the name that a node is told on its boot interface.

@@ -218,8 +218,8 @@ func (s *server) latest(f admin.Filter) []timeline.Boot {
 }
 
 func (s *server) machine(name string) (fact.MAC, error) {
-	mac, err := fact.ParseMAC(name)
-	if snapshot, _ := s.recon.Current(); snapshot != nil {
+	mac, err := fact.ParseMAC(name) // of any of a node's cards
+	if snapshot, _ := s.recon.Current(); err != nil && snapshot != nil {
 		if node, ok := snapshot.Node(name); ok {
 			mac, err = node.MAC, nil
 		}

@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -108,6 +109,9 @@ func TestWire(t *testing.T) {
 			}
 			if diff := cmp.Diff(inMemory, onWire); diff != "" {
 				t.Errorf("the transcripts differ (-memory +wire):\n%s", diff)
+			}
+			if out, _ := s.hostler("boots", c.machine); c.machine != "52:54:00:00:00:99" && strings.Contains(out, "  Cause  ") {
+				t.Errorf("a boot that is well is explained:\n%s", out)
 			}
 		})
 	}

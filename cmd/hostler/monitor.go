@@ -49,6 +49,7 @@ func (s *server) progress(p timeline.Progress) {
 	case timeline.Ready:
 		s.metrics.Reached(fact.StageReady, image, p.After)
 		s.metrics.Ready(image)
+		s.proven.add(image)
 		level = slog.LevelInfo
 	case timeline.Ended:
 		s.metrics.Abandoned(image, p.Stage)

@@ -75,7 +75,7 @@ func imageFiles(m *spec.Image, artifacts render.Artifacts) (files []diagnosis.Fi
 
 // wire says how a subnet is reached and served.
 func (a *surroundings) wire(sn *spec.Subnet, unserved string) diagnosis.Wire {
-	w := diagnosis.Wire{Subnet: sn.Name, Relays: sn.Relays, Problem: unserved}
+	w := diagnosis.Wire{Subnet: sn.Name, Relays: sn.Relays, Unserved: unserved}
 	var down []string
 	for _, i := range a.dhcp.Interfaces {
 		if !i.Listening || i.Problem != "" {
@@ -236,7 +236,7 @@ func (a *surroundings) deaf(only string) (silent []stuckMachine) {
 	for i := range a.snapshot.Fleet().Subnets {
 		sn := &a.snapshot.Fleet().Subnets[i]
 		w := a.wires[sn.Name]
-		if counts[sn.Name] == 0 || sn.DHCP == "off" || only != "" && only != sn.Name || heard[sn.Name] && w.Problem == "" {
+		if counts[sn.Name] == 0 || sn.DHCP == "off" || only != "" && only != sn.Name || heard[sn.Name] && w.Problem == "" && w.Unserved == "" {
 			continue
 		}
 		d, ok := diagnosis.Diagnose(&diagnosis.Case{Host: a.host, Wire: w})

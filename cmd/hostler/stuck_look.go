@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/netip"
@@ -30,17 +31,26 @@ type provenImages struct {
 	known  map[string]bool
 }
 
+// add notes that one more machine was ready.
+func (p *provenImages) add(image string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.known != nil {
+		p.known[image] = true
+	}
+}
+
 const provenAge = time.Minute // a scrape must not read the history of a hundred thousand machines each time
 
 func (p *provenImages) images(s *render.Snapshot, now time.Time) map[string]bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.known != nil && now.Sub(p.looked) < provenAge {
-		return p.known
+		return maps.Clone(p.known)
 	}
 	marks, err := p.store.List(context.Background(), readyPrefix)
 	if err != nil {
-		return p.known
+		return maps.Clone(p.known)
 	}
 	p.known, p.looked = map[string]bool{}, now
 	for _, m := range marks {
@@ -48,7 +58,7 @@ func (p *provenImages) images(s *render.Snapshot, now time.Time) map[string]bool
 			p.known[n.Image] = true
 		}
 	}
-	return p.known
+	return maps.Clone(p.known)
 }
 
 // storeCheck asks stores for files that machines fetch from them, each once.

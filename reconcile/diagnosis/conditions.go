@@ -62,6 +62,9 @@ func leasesNotWritten(c *Case) (string, bool) {
 }
 
 func subnetNotServed(c *Case) (string, bool) {
+	if c.Boot == nil {
+		return c.Wire.Unserved, c.Wire.Unserved != ""
+	}
 	if e, holds := c.remarked("none of its boot_servers is this host", asking...); holds {
 		return e, true
 	}
@@ -128,14 +131,17 @@ func anotherServer(c *Case) (string, bool) {
 
 // offered reports whether the machine was made an offer, and did not take it.
 func offered(c *Case) (string, bool) {
-	if c.Boot == nil || c.Boot.Stage != fact.StageOffer && c.Boot.Stage != fact.StageRequest && c.Boot.Stage != fact.StageAck {
+	if c.Boot == nil || c.Boot.Stage > fact.StageAck {
 		return "", false
 	}
 	offers, requests := c.Boot.Step(fact.StageOffer), c.Boot.Step(fact.StageRequest)
+	if e, last := c.Boot.Remark(fact.StageOffer); last && e.Result == fact.Failed {
+		return told(&e), true
+	}
 	if offers.Count == 0 || requests.Count > 0 && !requests.Last.Before(offers.Last) {
 		return "", false
 	}
-	text := fmt.Sprintf("%d DISCOVER, %d offers, %d requests", c.Boot.Step(fact.StageDiscover).Count, offers.Count, requests.Count)
+	text := fmt.Sprintf("DISCOVER x%d, OFFER x%d, REQUEST x%d", c.Boot.Step(fact.StageDiscover).Count, offers.Count, requests.Count)
 	if c.Wire.Broadcast != "" && c.Wire.Interface != "" {
 		text += "; the offers were broadcast: " + c.Wire.Broadcast
 	}

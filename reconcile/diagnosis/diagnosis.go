@@ -47,7 +47,8 @@ type File struct {
 type Wire struct {
 	Subnet    string
 	Interface string // of this host, in the subnet; empty: it is reached through relay agents
-	Problem   string // why the interface, or the subnet, is not served; empty: it is
+	Problem   string // why the interface is not served; empty: it is
+	Unserved  string // why the subnet is not served by this host; empty: it is
 	Broadcast string // why replies to machines without an address are broadcast; empty: they are not
 	Relays    []netip.Addr
 	Relayed   time.Time // when a request from the subnet last came by a relay agent; zero: never

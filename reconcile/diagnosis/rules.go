@@ -20,7 +20,7 @@ var rules = []Rule{
 	{
 		Name: "subnet-not-served", Symptoms: []int{2, 5},
 		Sees:   "No DHCP answer (PXE-E18, PXE-E51), for every machine of the subnet",
-		Cause:  "the request came in, and this server does not serve subnet SUBNET",
+		Cause:  "this server does not serve subnet SUBNET: it hears the requests and leaves them alone",
 		Advice: "Give this host one of the subnet's boot_servers addresses, or leave boot_servers out; dhcp = \"off\" in the subnet keeps the server silent too.",
 		Broken: true, condition: subnetNotServed,
 	},

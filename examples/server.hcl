@@ -92,6 +92,13 @@ store_roots = ["/srv/images"]
 # Where "hostler status" and the other commands of operators find the server.
 socket = "/run/hostler/admin.sock"
 
+# Where the secrets of templates are: "Secrets" in docs/operating.md. secret("slurm/munge-key") is the file of that name below directory, or
+# else the environment variable HOSTLER_SECRET_SLURM_MUNGE_KEY. Both are read each time.
+# secrets {
+#   directory  = "/etc/hostler/secrets"
+#   env_prefix = "HOSTLER_SECRET_"
+# }
+
 # What opens the buckets of stores of kind s3: "Images in S3" in docs/operating.md. One block for each set of keys; of several with one
 # endpoint, a store gets the one that names its bucket.
 # s3 "images" {

@@ -266,6 +266,9 @@ func (r *Reconciler) finish(ctx context.Context, cand *candidate) (fail *failure
 	if gate.HasErrors() {
 		return &failure{reason: GateRefused, permanent: true, diags: append(gate, cand.warnings...)}
 	}
+	if missing := r.secrets(cand.Fleet); missing.HasErrors() {
+		return &failure{reason: GateRefused, diags: append(missing, cand.warnings...)}
+	}
 	cand.watch.done(stageGate)
 	cand.snapshot, cand.Digest = snapshot, snapshot.Digest()
 	cand.Bare = snapshot.Assign(render.Assignments{}).Digest()

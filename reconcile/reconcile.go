@@ -54,6 +54,8 @@ type Config struct {
 	// Gate is asked before a swap, with nil for old when nothing is served; errors refuse. nil: every changed node is booted in
 	// simulation.
 	Gate func(ctx context.Context, old, new *render.Snapshot) spec.Diagnostics
+	// Secret says why a secret cannot be had. A revision that needs it waits. nil: nobody knows.
+	Secret func(name string) error
 	// Probe is called after each swap with the revision and how long it took since it was noticed; may be nil.
 	Probe func(fact.Revision, time.Duration)
 	Log   *slog.Logger

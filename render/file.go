@@ -113,6 +113,16 @@ func (s *Snapshot) Blob(d fact.Digest) (File, bool) {
 	return f, ok
 }
 
+// ConfigPart names the template that cloud-init on a node gets as user-data, vendor-data or network-config; empty when the spec names none.
+func (s *Snapshot) ConfigPart(node fact.NodeName, part string) string {
+	i, ok := s.byName[node]
+	if !ok {
+		return ""
+	}
+	st := s.fleet.Effective(&s.fleet.Nodes[i])
+	return st.ConfigPart(part)
+}
+
 // Config renders a node's template. The error says which template, for which node, and why.
 func (s *Snapshot) Config(node fact.NodeName, template string) (File, error) {
 	i, ok := s.byName[node]

@@ -162,7 +162,7 @@ func settingsLeaves(st *spec.Settings, own bool) leaves {
 	}
 	for i := range st.Vars {
 		if v := &st.Vars[i]; own || !v.PerNode && !v.Remove {
-			ls = append(ls, leaf{path: "vars." + v.Name, raw: v.JSON, removed: v.Remove || v.PerNode, place: &v.Place})
+			ls = append(ls, leaf{path: "vars." + v.Name, raw: v.JSON, show: v.String(), removed: v.Remove || v.PerNode, place: &v.Place})
 		}
 	}
 	for i := range st.Options {

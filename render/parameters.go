@@ -12,7 +12,6 @@ type Parameters struct {
 	Kernel  fact.Text   // its URL; empty: nothing to boot
 	Initrds []fact.Text // in their order
 	Args    fact.Text   // of the kernel, as the script has them, without hostler's own and without those that name the initrds
-	Config  string      // the template that is its configuration; empty: none
 }
 
 // Parameters gives what a node boots, whether or not it is held.
@@ -25,7 +24,7 @@ func (s *Snapshot) Parameters(node fact.NodeName) (p Parameters, ok bool) {
 	var b strings.Builder
 	s.writeArgs(&b, &t)
 	writeTail(&b, &t)
-	p.Args, p.Config = fact.Text(strings.TrimPrefix(b.String(), " ")), t.settings.Config
+	p.Args = fact.Text(strings.TrimPrefix(b.String(), " "))
 	if t.image == nil || t.settings.Boot == spec.BootOff || t.settings.Boot == spec.BootDisk {
 		return p, true
 	}

@@ -129,6 +129,11 @@ type Var struct {
 	Place   Place
 }
 
+// String is the value as people read it, with late values as <kind:argument>.
+func (v Var) String() string {
+	return fact.Text(strings.ReplaceAll(v.JSON, `\u0000`, "\x00")).String()
+}
+
 // Option is a DHCP option, already encoded.
 type Option struct {
 	Name   string // as written

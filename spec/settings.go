@@ -278,7 +278,7 @@ func (s *scope) varEntry(e entry, part mapPart) (entry, bool) {
 		return e, false
 	}
 	v := Var{Name: part.key, JSON: string(text), Place: part.at.place()}
-	e.text = strings.ReplaceAll(v.JSON, `\u0000`, "")
+	e.text = v.String()
 	e.apply = func(t *Settings) { t.Vars = append(t.Vars, v) }
 	return e, true
 }

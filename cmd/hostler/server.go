@@ -29,6 +29,7 @@ import (
 	"hostler/servers/httpd"
 	"hostler/servers/late"
 	"hostler/servers/metrics"
+	"hostler/servers/secret"
 	"hostler/servers/tftp"
 	"hostler/spec/serverconf"
 )
@@ -45,6 +46,7 @@ type server struct {
 	boots   *timeline.Timeline
 	keeper  *keeper
 	inbox   *inbox.Inbox
+	secrets *secret.Store
 	tls     *httpd.Certificate // nil without a TLS listener
 	s3      *s3.Service
 	recon   *reconcile.Reconciler
@@ -68,6 +70,7 @@ type task struct {
 // newServer opens the state and binds every socket, or fails and leaves nothing behind.
 func newServer(c serverconf.Config, log *slog.Logger) (s *server, err error) {
 	s = &server{config: c, log: log, started: time.Now()}
+	s.secrets = secretsOf(c.Secrets)
 	s.metrics, s.packets = metrics.New(s.sample), capture.New()
 	defer func() {
 		if err != nil {
@@ -210,6 +213,7 @@ func (s *server) newReconciler() error {
 	s.recon, err = reconcile.New(reconcile.Config{
 		Source: src, Ledger: s.store, StateDir: s.config.StateDir, S3: s.s3, StoreRoots: s.config.StoreRoots, Trust: trust, Poll: c.Poll, Sync: reconcile.Sync(c.Sync), AllowRewind: c.AllowRewind,
 		Vars: s.config.Vars, Limits: reconcile.Limits{Wall: s.config.Limits.EvalTime, Memory: s.config.Limits.EvalMemory}, Log: s.log, Now: time.Now,
+		Secret:      func(name string) error { _, err := s.secrets.Read(name); return err },
 		Assignments: s.keeper.assignments,
 		Probe: func(_ fact.Revision, took time.Duration) {
 			s.metrics.Converged(took)
@@ -253,7 +257,7 @@ func (s *server) bind() error {
 	s.later(func() { t.Close() })
 	h, err := httpd.Listen(httpd.Config{
 		Addr: l.HTTP, Interfaces: s.config.Interfaces, Current: s.recon.Current, At: s.recon.At, Older: s.recon.Older, Blobs: s.recon,
-		Leases: holders, Boots: s.boots, Base: base, Signer: s.s3, Event: s.event, Packet: s.packets.Add, Log: s.log, Now: time.Now,
+		Leases: holders, Boots: s.boots, Secrets: s.secrets, Deliveries: deliveries{s.store}, Base: base, Signer: s.s3, Event: s.event, Packet: s.packets.Add, Log: s.log, Now: time.Now,
 		Secure: l.HTTPS, TLS: s.tls, Seed: l.CloudInit, BSS: s.bss(),
 		MaxConns: s.config.Limits.HTTPConnections, PerClient: s.config.Limits.HTTPPerClient, Drain: s.config.Limits.HTTPDrain,
 	})

@@ -35,6 +35,7 @@ const (
 const (
 	EncodingBase64 = "base64" // every byte of it
 	EncodingJSON   = "json"   // as inside a quoted string of JSON or YAML
+	EncodingShell  = "shell"  // as inside single quotes of a shell
 )
 
 // SecretOf takes the argument of a LateSecret apart. What was quoted twice has two encodings.

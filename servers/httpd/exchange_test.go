@@ -34,7 +34,11 @@ func TestExchanges(t *testing.T) {
 				t.Fatal(err)
 			}
 			want := txtar.Format(a)
-			got := txtar.Format(play(t, a))
+			var change func(*Config)
+			if strings.Contains(name, "secrets") {
+				change = withSecrets(t)
+			}
+			got := txtar.Format(play(t, a, change))
 			if *update {
 				if err := os.WriteFile(name, got, 0o644); err != nil {
 					t.Fatal(err)
@@ -49,9 +53,9 @@ func TestExchanges(t *testing.T) {
 }
 
 // play answers every request section: "request from ADDRESS: why".
-func play(t *testing.T, a *txtar.Archive) *txtar.Archive {
+func play(t *testing.T, a *txtar.Archive, change func(*Config)) *txtar.Archive {
 	out := &txtar.Archive{Comment: a.Comment}
-	srv := start(t, nil)
+	srv := start(t, change)
 	for _, f := range a.Files {
 		head, _, _ := strings.Cut(f.Name, ":")
 		from, ok := strings.CutPrefix(head, "request from ")

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -47,6 +48,13 @@ image "rocky9" {
 template "setup" {
   content      = "# revision VERSION for {{ .self.name }}\n"
   content_type = "text/x-shellscript"
+}
+template "vault" {
+  content    = "key {{ secret \"munge/key\" \"base64\" }}\npassword {{ quote (secret \"password\") }} {{ secret \"password\" }}\n"
+  deliveries = 2
+}
+template "lost" {
+  content = "{{ secret \"lost\" }}"
 }
 group "compute" {
   image  = image.rocky9
@@ -110,6 +118,14 @@ func digest(b []byte) fact.Digest {
 func snapshot(t testing.TB, version string) *render.Snapshot {
 	t.Helper()
 	return snapshotOf(t, expand(fleet, "VERSION", version))
+}
+
+// withSecrets gives the nodes a configuration that holds secrets.
+func withSecrets(t testing.TB) func(*Config) {
+	s := snapshotOf(t, expand(expand(fleet, "VERSION", "1"), "config = template.setup", "config = { user-data = template.setup, vendor-data = template.vault, network-config = template.lost }"))
+	return func(c *Config) {
+		c.Current = func() (*render.Snapshot, fact.Revision) { return s, "r1" }
+	}
 }
 
 func snapshotOf(t testing.TB, text string) *render.Snapshot {
@@ -210,6 +226,35 @@ func (b *boots) Ready(id fact.BootID, tok fact.Token, a netip.Addr) (fact.NodeNa
 	return node, nil
 }
 
+// secrets are those of the fleet but one.
+type secrets map[string]string
+
+func (s secrets) Read(name string) ([]byte, error) {
+	v, ok := s[name]
+	if !ok {
+		return nil, fmt.Errorf("secret %q: there is no such secret", name)
+	}
+	return []byte(v), nil
+}
+
+// counts are deliveries. Those of a text are counted in all boots together.
+type counts struct {
+	mu   sync.Mutex
+	n    map[string]int
+	fail error
+}
+
+func (c *counts) Deliver(_ context.Context, node fact.NodeName, _ fact.BootID, template string, most int) (bool, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	key := string(node) + "/" + template
+	if c.fail != nil || c.n[key] >= most {
+		return false, c.fail
+	}
+	c.n[key]++
+	return true, nil
+}
+
 type fixture struct {
 	*Server
 	addr   netip.AddrPort
@@ -242,12 +287,14 @@ func start(t testing.TB, change func(*Config)) fixture {
 			c0001:                             lease("52:54:00:00:00:01", "c0001"),
 			netip.MustParseAddr("127.0.1.77"): lease("52:54:00:00:00:77", ""), // nobody declared it
 		},
-		Boots: f.boots,
-		Base:  late.Base{Port: 8080, Prefix: "/apis/bss"},
-		Event: func(e fact.Event) { f.events <- e },
-		Log:   slog.New(slog.DiscardHandler),
-		Now:   time.Now,
-		Drain: 50 * time.Millisecond,
+		Boots:      f.boots,
+		Secrets:    secrets{"munge/key": "\x00\xff\n", "password": "a\"b\\\n"},
+		Deliveries: &counts{n: map[string]int{}},
+		Base:       late.Base{Port: 8080, Prefix: "/apis/bss"},
+		Event:      func(e fact.Event) { f.events <- e },
+		Log:        slog.New(slog.DiscardHandler),
+		Now:        time.Now,
+		Drain:      50 * time.Millisecond,
 	}
 	if change != nil {
 		change(&c)

@@ -46,6 +46,17 @@ type Boots interface {
 	Ready(boot fact.BootID, token fact.Token, addr netip.Addr) (fact.NodeName, error)
 }
 
+// Secrets knows the values of secrets. An error never holds any part of one.
+type Secrets interface {
+	Read(name string) ([]byte, error)
+}
+
+// Deliveries counts how often a boot was given a text with secrets.
+type Deliveries interface {
+	// Deliver counts one more, unless there were most already: then ok is false. The count is durable before it returns.
+	Deliver(ctx context.Context, node fact.NodeName, boot fact.BootID, template string, most int) (ok bool, err error)
+}
+
 // Config is what a server needs. Zero limits mean the defaults beside them.
 type Config struct {
 	Listener   net.Listener   // to serve on; nil: the server makes its own from Addr and Interfaces
@@ -55,19 +66,21 @@ type Config struct {
 	TLS        *Certificate   // what that shows
 	Seed       netip.AddrPort // of a listener that has the addresses of cloud-init only; invalid: there is none
 
-	Current func() (*render.Snapshot, fact.Revision)
-	At      func(fact.Revision) (*render.Snapshot, bool) // an older revision that is still held
-	Older   func() []*render.Snapshot                    // all of those, newest first: their files can be fetched; nil: none
-	Blobs   Blobs
-	Leases  Leases
-	Boots   Boots
-	Signer  late.Signer       // signs URLs of objects in S3; nil: there are none
-	Base    late.Base         // its Prefix is accepted in front of every path; its Port is the listener's when 0
-	Event   func(fact.Event)  // must not block
-	Packet  func(fact.Packet) // the head of each request and answer of a machine; nil: nobody wants them
-	BSS     BSS
-	Log     *slog.Logger
-	Now     func() time.Time
+	Current    func() (*render.Snapshot, fact.Revision)
+	At         func(fact.Revision) (*render.Snapshot, bool) // an older revision that is still held
+	Older      func() []*render.Snapshot                    // all of those, newest first: their files can be fetched; nil: none
+	Blobs      Blobs
+	Leases     Leases
+	Boots      Boots
+	Secrets    Secrets // nil: there are none
+	Deliveries Deliveries
+	Signer     late.Signer       // signs URLs of objects in S3; nil: there are none
+	Base       late.Base         // its Prefix is accepted in front of every path; its Port is the listener's when 0
+	Event      func(fact.Event)  // must not block
+	Packet     func(fact.Packet) // the head of each request and answer of a machine; nil: nobody wants them
+	BSS        BSS
+	Log        *slog.Logger
+	Now        func() time.Time
 
 	MaxConns      int           // open connections; 4096. Further ones wait in the kernel. A quarter of them for one client
 	PerClient     int           // files on their way to one client; 8. Further ones wait for those

@@ -25,15 +25,14 @@ func (x *exchange) config(template string) {
 	x.template(snap, node, template, v)
 }
 
-// template sends a node's template, filled in. Without the proof of a boot it must not hold a secret.
+// template sends a node's template, filled in.
 func (x *exchange) template(snap *render.Snapshot, node fact.NodeName, template string, v late.Values) {
 	f, err := snap.Config(node, template)
 	if err != nil {
 		x.refuse(http.StatusNotFound, "there is no such configuration", shown(err.Error()))
 		return
 	}
-	if v.Boot == "" && secret(f.Text) {
-		x.refuse(http.StatusForbidden, "this configuration holds a secret, which takes the proof of a boot: see seed_url()", "the configuration holds a secret")
+	if !x.unlock(snap, &f, &v) {
 		return
 	}
 	text := late.Append(nil, f.Text, &v)

@@ -3,7 +3,6 @@ package httpd
 import (
 	"net/http"
 	"net/url"
-	"slices"
 	"strings"
 
 	"hostler/render"
@@ -121,24 +120,20 @@ func (x *exchange) metaData(s *seed) {
 
 // userData is the configuration of the node.
 func (x *exchange) userData(s *seed) {
-	snap := s.view.Snapshot
-	p, _ := snap.Parameters(s.node)
-	if p.Config == "" {
+	name := s.view.Snapshot.ConfigPart(s.node, "user-data")
+	if name == "" {
 		x.send(yamlType, []byte(bss.EmptyConfig))
 		return
 	}
-	x.template(snap, s.node, p.Config, s.values)
+	x.template(s.view.Snapshot, s.node, name, s.values)
 }
 
-// secret reports whether a text has late values other than those that anybody may read.
-func secret(t fact.Text) bool {
-	public := []fact.Late{"", fact.LateServer, fact.LateBase, fact.LateSecure, fact.LateGRUB, fact.LateURL, fact.LatePresign, fact.LateBootIF, fact.LateRetries,
-		fact.LateConfig, fact.LateSeed, fact.LateBoot} // the last three are "none" without a boot
-	return slices.ContainsFunc(t.Parts(), func(p fact.Part) bool { return !slices.Contains(public, p.Kind) })
-}
-
-// vendorData has a machine that can prove its boot report when it is done.
+// vendorData is what the spec says, or has a machine that can prove its boot report when it is done.
 func (x *exchange) vendorData(s *seed) {
+	if name := s.view.Snapshot.ConfigPart(s.node, "vendor-data"); name != "" {
+		x.template(s.view.Snapshot, s.node, name, s.values)
+		return
+	}
 	home := ""
 	if s.values.Boot != "" {
 		home = s.values.Base + "/phone-home?boot=" + string(s.values.Boot) + "." + string(s.values.Token)
@@ -146,7 +141,12 @@ func (x *exchange) vendorData(s *seed) {
 	x.send(yamlType, []byte(bss.VendorData(home)))
 }
 
+// networkConfig is what the spec says, or what follows from the node's interfaces.
 func (x *exchange) networkConfig(s *seed) {
+	if name := s.view.Snapshot.ConfigPart(s.node, "network-config"); name != "" {
+		x.template(s.view.Snapshot, s.node, name, s.values)
+		return
+	}
 	n, ok := s.view.Snapshot.Whose(render.Query{Name: string(s.node)})
 	if !ok {
 		x.refuse(http.StatusNotFound, "there is no network configuration", "nobody declared the machine")

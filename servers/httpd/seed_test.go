@@ -51,7 +51,7 @@ func TestSecret(t *testing.T) {
 		fact.NewLate(fact.LateURL, "kernel") + fact.NewLate("secret", "password"):                                        true,
 		fact.NewLate("new", ""): true,
 	} {
-		if got := secret(text); got != want {
+		if got := !public(text); got != want {
 			t.Errorf("%s: %t", text, got)
 		}
 	}

@@ -4,24 +4,30 @@ package late
 
 import (
 	"cmp"
+	"encoding/base64"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"hostler/render/fact"
 )
 
 // Values are what late values of a text become.
 type Values struct {
-	Server  netip.Addr  // the boot server's address towards the machine
-	Base    string      // http://ADDRESS:PORT/PREFIX without a final slash
-	Secure  string      // the same over TLS; empty where machines are not offered that
-	Boot    fact.BootID // the running boot; empty when the asker was not shown to be the machine
-	Token   fact.Token  // its token
-	Retries int         // how often the boot asked for its script before
-	Signer  Signer      // nil: no URL can be signed
+	Server  netip.Addr        // the boot server's address towards the machine
+	Base    string            // http://ADDRESS:PORT/PREFIX without a final slash
+	Secure  string            // the same over TLS; empty where machines are not offered that
+	Boot    fact.BootID       // the running boot; empty when the asker was not shown to be the machine
+	Token   fact.Token        // its token
+	Retries int               // how often the boot asked for its script before
+	Signer  Signer            // nil: no URL can be signed
+	Secrets map[string][]byte // by their names; only for a text that its machine may have
 
 	// Failed is why a value could not be filled in, of the last one that could not: the text must not be used.
 	Failed error
@@ -58,6 +64,8 @@ func (v *Values) value(kind fact.Late, arg string) string {
 		return v.presign(arg)
 	case fact.LateSeed:
 		return v.Base + "/cloud-init/boot=" + v.boot()
+	case fact.LateSecret:
+		return v.secret(arg)
 	case fact.LateRetries:
 		return strconv.Itoa(v.Retries)
 	default:
@@ -75,6 +83,37 @@ func (v *Values) presign(object string) string {
 		v.Failed = err
 	}
 	return url
+}
+
+// secret writes a secret as its place needs it.
+func (v *Values) secret(arg string) string {
+	name, encodings := fact.SecretOf(arg)
+	b, ok := v.Secrets[name]
+	if !ok {
+		v.Failed = fmt.Errorf("secret %q: it may not be given out here", name)
+		return ""
+	}
+	if len(encodings) == 1 && encodings[0] == fact.EncodingBase64 {
+		return base64.StdEncoding.EncodeToString(b)
+	}
+	text := strings.TrimSuffix(string(b), "\n") // editors end files with one
+	if !utf8.ValidString(text) || strings.IndexByte(text, 0) >= 0 {
+		v.Failed = fmt.Errorf("secret %q: it is not text: use secret(%q, \"base64\")", name, name)
+		return ""
+	}
+	for _, encoding := range slices.Backward(encodings) { // the innermost stands last
+		switch encoding {
+		case fact.EncodingJSON:
+			quoted, _ := json.Marshal(text) // a string can always be written
+			text = string(quoted[1 : len(quoted)-1])
+		case fact.EncodingShell:
+			text = strings.ReplaceAll(text, "'", `'\''`)
+		default:
+			v.Failed = fmt.Errorf("secret %q: this server does not know the encoding %q", name, encoding)
+			return ""
+		}
+	}
+	return text
 }
 
 // grubDevice is a URL as GRUB writes it: (http,10.0.0.1:8080)/prefix.

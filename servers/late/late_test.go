@@ -44,7 +44,7 @@ func TestFill(t *testing.T) {
 		},
 		{"two side by side", fact.NewLate(fact.LateRetries, "") + fact.NewLate(fact.LateRetries, ""), all, "33"},
 		{"a URL that nobody can sign", "a=" + fact.NewLate(fact.LatePresign, "s3://b/k?ttl=1h") + " b", all, "a= b"},
-		{"one of a newer kind", "x=" + fact.NewLate("secret", "db") + " y", all, "x=<secret:db> y"},
+		{"one of a newer kind", "x=" + fact.NewLate("vault", "db") + " y", all, "x=<vault:db> y"},
 		{"one of a newer kind without argument", fact.NewLate("clock", ""), all, "<clock>"},
 	} {
 		if diff := cmp.Diff(tt.want, Fill(tt.text, tt.v)); diff != "" {
@@ -122,4 +122,35 @@ func FuzzFill(f *testing.F) {
 			t.Errorf("a late value is left in %q", got)
 		}
 	})
+}
+
+// TestSecrets writes secrets as the quotes around them want it. What may not be given out leaves nothing that could be used.
+func TestSecrets(t *testing.T) {
+	v := Values{Secrets: map[string][]byte{"plain": []byte("pass\n"), "odd": []byte("a\"b'c\\\n\n"), "key": {0xff, 0, '\n'}}}
+	for _, x := range []struct{ arg, want, failed string }{
+		{"plain", "pass", ""},
+		{"odd", "a\"b'c\\\n", ""},
+		{"json:odd", `a\"b'c\\\n`, ""},
+		{"json:json:odd", `a\\\"b'c\\\\\\n`, ""},
+		{"shell:odd", "a\"b'\\''c\\\n", ""},
+		{"json:shell:odd", `a\"b'\\''c\\\n`, ""},
+		{"base64:key", "/wAK", ""},
+		{"key", "", `secret "key": it is not text: use secret("key", "base64")`},
+		{"hex:plain", "", `secret "plain": this server does not know the encoding "hex"`},
+		{"other", "", `secret "other": it may not be given out here`},
+	} {
+		v := v
+		got := string(Append(nil, fact.NewLate(fact.LateSecret, x.arg), &v))
+		failed := ""
+		if v.Failed != nil {
+			failed = v.Failed.Error()
+		}
+		if got != x.want || failed != x.failed {
+			t.Errorf("%s: got %q, %q; want %q, %q", x.arg, got, failed, x.want, x.failed)
+		}
+	}
+	bare := Values{Boot: "B", Token: "T"}
+	if got := string(Append(nil, fact.NewLate(fact.LateSecret, "plain"), &bare)); got != "" || bare.Failed == nil {
+		t.Errorf("without secrets: %q, %v", got, bare.Failed)
+	}
 }

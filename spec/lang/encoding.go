@@ -224,7 +224,7 @@ func encodeYAML(v cty.Value) (string, error) {
 	return restoreLate(string(b), `\0`), nil
 }
 
-const secretMark = string(fact.LateSecret) + ":"
+const secretMark = "\x00" + string(fact.LateSecret) + ":"
 
 // restoreLate turns the escape that an encoder wrote for NUL back into NUL, so that late values survive encoding: what
 // they become (addresses and URLs) needs no escaping in JSON or in a double-quoted YAML string. A secret may be anything, so it is
@@ -239,10 +239,6 @@ func restoreLate(s, escape string) string {
 		case strings.HasPrefix(s[i:], escape):
 			b.WriteByte(0)
 			i += len(escape)
-			if rest, ok := strings.CutPrefix(s[i:], secretMark); ok && !strings.HasPrefix(rest, fact.EncodingBase64+":") {
-				b.WriteString(secretMark + fact.EncodingJSON + ":")
-				i += len(secretMark)
-			}
 		case s[i] == '\\' && i+1 < len(s):
 			b.WriteString(s[i : i+2])
 			i += 2
@@ -251,5 +247,11 @@ func restoreLate(s, escape string) string {
 			i++
 		}
 	}
-	return b.String()
+	return quoteSecrets(b.String(), fact.EncodingJSON)
+}
+
+// quoteSecrets marks the secrets of a text that stands in quotes, to be written as those want it. Base64 needs nothing.
+func quoteSecrets(s, encoding string) string {
+	s = strings.ReplaceAll(s, secretMark, secretMark+encoding+":")
+	return strings.ReplaceAll(s, secretMark+encoding+":"+fact.EncodingBase64+":", secretMark+fact.EncodingBase64+":")
 }

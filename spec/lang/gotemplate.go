@@ -130,7 +130,7 @@ func (m *meter) textFunctions() template.FuncMap {
 			return strings.Split(s, sep), m.add(16 * len(s))
 		},
 		"shellquote": func(s string) (string, error) {
-			q := "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+			q := "'" + quoteSecrets(strings.ReplaceAll(s, "'", `'\''`), fact.EncodingShell) + "'"
 			return q, m.add(len(q))
 		},
 	}

@@ -1,6 +1,8 @@
 package serverconf
 
 import (
+	"errors"
+
 	"github.com/hashicorp/hcl/v2"
 	"github.com/zclconf/go-cty/cty"
 )
@@ -39,11 +41,10 @@ func fileBlock() *block {
 			{name: "store_roots", set: texts(func(c *Config) *[]string { return &c.StoreRoots }, absolute)},
 			{name: "state_dir", set: text(func(c *Config) *string { return &c.StateDir }, absolute)},
 		},
-		blocks: []*block{sourceBlock(), inputsBlock(), interfaceBlock(), pluginBlock(), listenBlock(), tlsBlock(), bssBlock(), s3Block(), limitsBlock()},
+		blocks: []*block{sourceBlock(), inputsBlock(), interfaceBlock(), pluginBlock(), listenBlock(), tlsBlock(), bssBlock(), secretsBlock(), s3Block(), limitsBlock()},
 		refused: map[string]string{
 			"verify":  later + " A server that should check signatures must not run without.",
 			"guard":   later + " A server that should be guarded must not run without.",
-			"secrets": later,
 			"webhook": later + " Changes are found by polling.",
 			"notify":  later,
 			"status":  later,
@@ -154,6 +155,28 @@ func tlsBlock() *block {
 		refused: map[string]string{
 			"key":     secrets + "key_file.",
 			"ca_file": "The loaders are told to trust the last certificate of cert_file: write the root there.",
+		},
+	}
+}
+
+func secretsBlock() *block {
+	return &block{
+		name: "secrets",
+		attrs: []setting{
+			{name: "directory", set: text(func(c *Config) *string { return &c.Secrets.Folder }, absolute)},
+			{name: "env_prefix", set: text(func(c *Config) *string { return &c.Secrets.EnvPrefix }, envPrefix)},
+		},
+		end: func(c *Config) error {
+			if c.Secrets == (Secrets{}) {
+				return errors.New("directory or env_prefix is required")
+			}
+			return nil
+		},
+		refused: map[string]string{
+			"file":  "Each secret is a file below directory, or an environment variable that begins with env_prefix.",
+			"env":   "Each secret is a file below directory, or an environment variable that begins with env_prefix.",
+			"vault": later,
+			"exec":  later,
 		},
 	}
 }

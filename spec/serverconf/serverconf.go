@@ -21,8 +21,15 @@ type Config struct {
 	StateDir   string   // absolute
 	StoreRoots []string // absolute; a spec's local stores must lie below one of them. Empty: anywhere that the server may read
 	Socket     string   // of the operator's commands, absolute
-	S3         []S3     // what opens the buckets of stores, in the order of the file
+	Secrets    Secrets
+	S3         []S3 // what opens the buckets of stores, in the order of the file
 	Limits     Limits
+}
+
+// Secrets says where the secrets of templates are. Both are looked at, files first.
+type Secrets struct {
+	Folder    string // absolute, or empty
+	EnvPrefix string // or empty
 }
 
 // S3 is what opens buckets of an S3 service: keys, each in a file or in an environment variable, and where they may be used.

@@ -79,6 +79,10 @@ bss {
   readers    = ["10.1.0.9/24", "10.2.0.1"]
   token_file = "/etc/hostler/bss-token"
 }
+secrets {
+  directory  = "/etc/hostler/secrets"
+  env_prefix = "HOSTLER_SECRET_"
+}
 s3 "images" {
   endpoint           = "https://S3.example.net:443/"
   buckets            = ["boot-images", "roots"]
@@ -124,6 +128,7 @@ store_roots = ["/srv/images/", "/srv/lab"]
 		StateDir:   "/srv/hostler",
 		StoreRoots: []string{"/srv/images", "/srv/lab"},
 		Socket:     "/srv/hostler/sock",
+		Secrets:    Secrets{Folder: "/etc/hostler/secrets", EnvPrefix: "HOSTLER_SECRET_"},
 		S3: []S3{
 			{Name: "images", Endpoint: "https://s3.example.net", Buckets: []string{"boot-images", "roots"}, CAFile: "/etc/hostler/s3/ca.pem",
 				AccessKeyFile: "/etc/hostler/s3/access", SecretKeyFile: "/etc/hostler/s3/secret", SessionTokenFile: "/etc/hostler/s3/token"},
@@ -242,7 +247,7 @@ func TestExample(t *testing.T) {
 	if d := cmp.Diff(&want, got, cmpopts.EquateComparable(netip.AddrPort{}, netip.Prefix{})); d != "" {
 		t.Error(d)
 	}
-	uncommented := regexp.MustCompile(`(?m)^( *)# ( *[a-z_]+ *= ("[^"]*"|true|\[.*\])|tls {|bss {|plugin "mtu" {|s3 "[a-z]+" {|})`).ReplaceAll(src, []byte("$1$2"))
+	uncommented := regexp.MustCompile(`(?m)^( *)# ( *[a-z_]+ *= ("[^"]*"|true|\[.*\])|tls {|bss {|secrets {|plugin "mtu" {|s3 "[a-z]+" {|})`).ReplaceAll(src, []byte("$1$2"))
 	if _, ds := Parse("server.hcl", uncommented); len(ds) > 0 {
 		t.Errorf("with its comments in force: %s", ds)
 	}

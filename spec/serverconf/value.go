@@ -321,6 +321,14 @@ func addS3(c *Config, name string) error {
 
 func lastS3(c *Config) *S3 { return &c.S3[len(c.S3)-1] }
 
+// envPrefix begins the names of environment variables, none of which is one that every process has.
+func envPrefix(s string) (string, error) {
+	if len(s) < 3 || strings.Trim(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_") != "" || !strings.HasSuffix(s, "_") || s[0] < 'A' {
+		return "", fmt.Errorf("%q is not capital letters, digits and underscores, ending in an underscore, such as HOSTLER_SECRET_", s)
+	}
+	return s, nil
+}
+
 // endS3 makes sure that each key comes from one place.
 func endS3(c *Config) error {
 	s := lastS3(c)

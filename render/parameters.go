@@ -52,3 +52,19 @@ func (s *Snapshot) Hostname(n *spec.Node) string { return hostname(n, bootPort(n
 
 // Domain is that of a node.
 func (s *Snapshot) Domain(n *spec.Node) string { return s.fleet.Effective(n).Domain }
+
+// Installation tells one installation of a node from the next: the boot that proved it, and something else while it is to be
+// installed. Empty: it is never installed.
+func (s *Snapshot) Installation(n *spec.Node) string {
+	if !s.declaredMode(n).Installs() {
+		return ""
+	}
+	by := "none"
+	if l := s.lives[n.Name]; l != nil && l.Installed.Boot != "" {
+		by = string(l.Installed.Boot)
+	}
+	if s.bootMode(n) == spec.BootInstall {
+		return "after " + by
+	}
+	return by
+}

@@ -4,7 +4,7 @@ package main
 func commands() []command {
 	return []command{
 		initCommand(), fmtCommand(), validateCommand(),
-		planCommand(), bootCommand(), explainCommand(), renderCommand(),
+		planCommand(), bootCommand(), bootscriptCommand(), explainCommand(), renderCommand(),
 		serveCommand(), applyCommand(),
 		statusCommand(), nodesCommand(), leasesCommand(), inboxCommand(), adoptCommand(), bootsCommand(), doctorCommand(), stormCommand(),
 		holdCommand(), releaseCommand(), overrideCommand(), rearmCommand(),

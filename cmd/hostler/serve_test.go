@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -80,6 +81,27 @@ func TestServe(t *testing.T) {
 		t.Fatalf("unexpected script:\n%s", script)
 	}
 
+	t.Run("the machine's script, as it was given", func(t *testing.T) {
+		out, code := s.hostler("bootscript", "-mac="+strings.ReplaceAll(strings.ToUpper(machineMAC), ":", "-"))
+		want := regexp.MustCompile(`hostler\.boot=\S+`).ReplaceAllString(l.script(machineMAC), "hostler.boot=none")
+		if code != exitOK || out != want {
+			t.Fatalf("exit %d:\n%swant\n%s", code, out, want)
+		}
+	})
+	t.Run("what a client of a Boot Script Service asks", func(t *testing.T) {
+		for path, want := range map[string]string{
+			"/boot/v1/bootparameters":                                  `"hosts":["bios1"]`,
+			"/boot/v1/bootparameters?name=uefi1":                       `"status":403`,
+			"/boot/v1/endpoint-history?name=bios1&endpoint=bootscript": `"last_epoch":1`,
+			"/boot/v1/service/status":                                  `{"bss-status":"running"}`,
+			"/meta-data":                                               `"local-hostname":"bios1"`,
+		} {
+			out, err := l.inMachine("curl", "-sS", "--max-time", "5", "http://10.77.0.1:8080"+path)
+			if err != nil || !strings.Contains(out, want) {
+				t.Errorf("%s: %v\n%s", path, err, out)
+			}
+		}
+	})
 	t.Run("plan of the working directory against the server", func(t *testing.T) {
 		edit(t, spec, "hugepages = 64", "hugepages = 128")
 		out, code := s.hostler("plan", "-detailed-exitcode", repo) // the server knows what the variables are

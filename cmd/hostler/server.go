@@ -230,10 +230,7 @@ func (s *server) newReconciler() error {
 // bind opens every socket: DHCP, TFTP, boot HTTP, and the operator's.
 func (s *server) bind() error {
 	l := s.config.Listen
-	base := late.Base{Advertised: s.config.Advertise, Port: l.HTTP.Port(), Prefix: l.PathPrefix}
-	if s.config.TLS.Machines {
-		base.SecurePort = l.HTTPS.Port()
-	}
+	base := s.base()
 	before, after := chain(s.config.Plugins)
 	d, err := dhcp.Listen(dhcp.Config{
 		Before: before, After: after,
@@ -290,6 +287,16 @@ func (s *server) bind() error {
 	}
 	s.tasks = append(s.tasks, task{"service manager", s.tellManager}, task{"garbage", spareCollector})
 	return nil
+}
+
+// base says where machines reach the boot HTTP server.
+func (s *server) base() late.Base {
+	l := s.config.Listen
+	base := late.Base{Advertised: s.config.Advertise, Port: l.HTTP.Port(), Prefix: l.PathPrefix}
+	if s.config.TLS.Machines {
+		base.SecurePort = l.HTTPS.Port()
+	}
+	return base
 }
 
 // tellManager is the task that keeps systemd informed.

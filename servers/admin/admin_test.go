@@ -15,6 +15,7 @@ import (
 	"sync"
 	"testing"
 
+	"hostler/render"
 	"hostler/render/fact"
 )
 
@@ -60,6 +61,9 @@ func (room) Order(_ context.Context, r OrderRequest) (any, error) {
 		return nil, fmt.Errorf("%w: no node is named", ErrRefused)
 	}
 	return []OrderResult{{Node: r.Nodes[0], Done: true, Text: string(r.Do) + " by " + r.By}}, nil
+}
+func (room) Script(q render.Query, retry int) any {
+	return fmt.Sprintf("%s %s %s after %d", q.MAC, q.Name, q.NID, retry)
 }
 func (room) Apply(_ context.Context, r ApplyRequest) (any, error) {
 	return nil, fmt.Errorf("%w: %s was not observed", ErrRefused, r.Revision)
@@ -114,6 +118,12 @@ func TestAnswers(t *testing.T) {
 	}
 	if err := c.Get(ctx, "/v1/stuck?machine=n1", &boots); err != nil || boots != "stuck: n1" {
 		t.Errorf("stuck: %q, %v", boots, err)
+	}
+	if err := c.Get(ctx, "/v1/bootscript?mac=A4BF013EC0A2&retry=2", &boots); err != nil || boots != "a4:bf:01:3e:c0:a2   after 2" {
+		t.Errorf("bootscript: %q, %v", boots, err)
+	}
+	if err := c.Get(ctx, "/v1/bootscript?mac=x", &boots); !errors.Is(err, ErrRefused) {
+		t.Errorf("bootscript: %v", err)
 	}
 	if err := c.Post(ctx, "/v1/play", map[string]string{"machine": "n1"}, nil); err != nil {
 		t.Errorf("play: %v", err)

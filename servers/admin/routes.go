@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strconv"
 
+	"hostler/render"
 	"hostler/render/fact"
 )
 
@@ -26,6 +28,7 @@ func routes(b Backend) http.Handler {
 	get("/v1/inbox", func(q url.Values) (any, error) { return b.Inbox(filterOf(q)) })
 	get("/v1/assignments", func(url.Values) (any, error) { return b.Assignments(), nil })
 	get("/v1/served", func(url.Values) (any, error) { return b.Served() })
+	get("/v1/bootscript", func(q url.Values) (any, error) { return script(b, q) })
 	get("/v1/boots", func(q url.Values) (any, error) { return b.Boots(filterOf(q)) })
 	get("/v1/packets", func(q url.Values) (any, error) { return b.Packets(filterOf(q)) })
 	mux.HandleFunc("GET /v1/stuck", func(w http.ResponseWriter, r *http.Request) {
@@ -63,6 +66,18 @@ func routes(b Backend) http.Handler {
 		}
 	})
 	return mux
+}
+
+func script(b Backend, v url.Values) (any, error) {
+	q := render.Query{Name: v.Get("name"), NID: v.Get("nid")}
+	if mac := v.Get("mac"); mac != "" {
+		var err error
+		if q.MAC, err = fact.ParseMAC(mac); err != nil {
+			return nil, fmt.Errorf("%w: %v", ErrRefused, err)
+		}
+	}
+	retry, _ := strconv.Atoi(v.Get("retry"))
+	return b.Script(q, retry), nil
 }
 
 func answer(w http.ResponseWriter, v any, err error) {

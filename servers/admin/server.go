@@ -19,6 +19,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"hostler/render"
 	"hostler/render/fact"
 )
 
@@ -32,6 +33,7 @@ type Backend interface {
 	Boots(f Filter) (any, error)                      // newest boots of a machine, or the newest of each
 	Packets(f Filter) (any, error)                    // of the newest boots of a machine, as far as they are kept
 	Stuck(ctx context.Context, f Filter) (any, error) // machines that do not boot, or one machine, and why
+	Script(q render.Query, retry int) any             // the boot script of a machine, without what only that may have
 	Served() (any, error)                             // the fleet, artifacts and leases that a plan compares with
 	Play(machine string) error                        // a play of the machine begins, which is no boot of it
 	Reconcile(ctx context.Context) error              // look for a new revision now

@@ -25,11 +25,10 @@ var OpenAPI []byte
 // View is a snapshot as one client may see it.
 type View struct {
 	Snapshot *render.Snapshot
-	Values   late.Values             // for URLs; without a boot
-	Own      fact.NodeName           // the client is this node; empty: it is none
-	All      bool                    // it may see every node
-	Seen     func(fact.MAC) Seen     // by the MAC of an interface
-	Armed    func(fact.NodeName) int // how often the node was told to be installed; nil: never
+	Values   late.Values         // for URLs; without a boot
+	Own      fact.NodeName       // the client is this node; empty: it is none
+	All      bool                // it may see every node
+	Seen     func(fact.MAC) Seen // by the MAC of an interface
 }
 
 // Seen is what is known of a machine's boots.

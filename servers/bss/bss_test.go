@@ -102,7 +102,12 @@ node "far" {
 
 func view(t testing.TB) *View {
 	t.Helper()
-	f, ds := spec.Parse(spec.Input{Files: fstest.MapFS{"f.boot.hcl": {Data: []byte(fleet)}}})
+	return viewOf(t, fleet)
+}
+
+func viewOf(t testing.TB, text string) *View {
+	t.Helper()
+	f, ds := spec.Parse(spec.Input{Files: fstest.MapFS{"f.boot.hcl": {Data: []byte(text)}}})
 	if ds.HasErrors() {
 		t.Fatal(ds)
 	}
@@ -219,15 +224,31 @@ func TestWhoSeesWhat(t *testing.T) {
 
 // TestInstanceID: it stays, but for another machine and another installation.
 func TestInstanceID(t *testing.T) {
-	mac, other := fact.MAC{2}, fact.MAC{4}
-	first := instance("n", mac, 0)
-	if first != instance("n", mac, 0) {
-		t.Error("it changes by itself")
+	text := strings.Replace(fleet, `labels = { role`, "boot = \"install-once\"\n  labels = { role", 1)
+	v := viewOf(t, text)
+	id := func(as map[fact.NodeName]render.Assignment) string {
+		w := *v
+		w.Snapshot = v.Snapshot.Assign(render.Assignments{Nodes: as})
+		n, _ := w.Snapshot.Whose(render.Query{Name: "c1"})
+		return w.instanceID(n)
 	}
-	for _, next := range []string{instance("m", mac, 0), instance("n", other, 0), instance("n", mac, 1)} {
-		if next == first {
-			t.Errorf("%s stays", next)
+	mac, _ := fact.ParseMAC("a4:bf:01:3e:c0:a2")
+	done := func(boot fact.BootID, d fact.Digest) map[fact.NodeName]render.Assignment {
+		return map[fact.NodeName]render.Assignment{"c1": {Installed: render.Installed{Digest: d, MAC: mac, Boot: boot}}}
+	}
+	steps := []string{id(nil), id(done("B1", "x")), id(done("B1", "")), id(done("B2", "x"))}
+	for i := range steps {
+		for j := range i {
+			if steps[i] == steps[j] {
+				t.Errorf("steps %d and %d: %s", i, j, steps[i])
+			}
 		}
+	}
+	if again := id(done("B2", "x")); again != steps[3] {
+		t.Errorf("it changes by itself: %s, %s", steps[3], again)
+	}
+	if a, b := instance("n", fact.MAC{2}, ""), instance("n", fact.MAC{4}, ""); a == b {
+		t.Error("another machine under the same name has the same id")
 	}
 }
 

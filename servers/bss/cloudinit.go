@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
-	"strconv"
 	"strings"
 
 	"hostler/render/fact"
@@ -37,24 +36,20 @@ func (v *View) MetaData(n *spec.Node) map[string]any {
 }
 
 // instanceID is what cloud-init calls a machine between two installations: it changes with the machine (its name or the MAC of its
-// boot interface), and whenever it is told to be installed anew.
+// boot interface), when it is told to be installed, and when it was.
 func (v *View) instanceID(n *spec.Node) string {
-	armed := 0
-	if v.Armed != nil {
-		armed = v.Armed(n.Name)
-	}
-	return instance(string(n.Name), n.Interfaces[0].MAC, armed)
+	return instance(string(n.Name), n.Interfaces[0].MAC, v.Snapshot.Installation(n))
 }
 
-func instance(name string, mac fact.MAC, armed int) string {
-	sum := sha256.Sum256([]byte(name + "\n" + mac.String() + "\n" + strconv.Itoa(armed)))
+func instance(name string, mac fact.MAC, installation string) string {
+	sum := sha256.Sum256([]byte(name + "\n" + mac.String() + "\n" + installation))
 	return name + "-" + hex.EncodeToString(sum[:6])
 }
 
 // StrangerData is the meta-data of a machine that nobody declared.
 func StrangerData(mac fact.MAC) map[string]any {
 	name := "unknown-" + strings.ReplaceAll(mac.String(), ":", "")
-	return map[string]any{"instance-id": instance(name, mac, 0), "local-hostname": name, "Global": map[string]any{}}
+	return map[string]any{"instance-id": instance(name, mac, ""), "local-hostname": name, "Global": map[string]any{}}
 }
 
 // Lookup gives the part of meta-data that a key with dots names.

@@ -48,7 +48,7 @@ func bssRoutes() []route {
 func (x *exchange) view() *bss.View {
 	snap, rev := x.Current()
 	x.event.Revision = rev
-	v := &bss.View{Snapshot: snap, Values: x.values, All: x.reader(), Seen: x.BSS.Seen, Armed: x.BSS.Armed}
+	v := &bss.View{Snapshot: snap, Values: x.values, All: x.reader(), Seen: x.BSS.Seen}
 	if x.known {
 		v.Own = x.event.Node
 	}

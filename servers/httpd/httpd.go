@@ -92,10 +92,9 @@ type Config struct {
 
 // BSS is what the addresses of a Boot Script Service, and of cloud-init, need besides.
 type BSS struct {
-	Readers []netip.Prefix               // whose clients may see the parameters of every node
-	Token   func() string                // who shows it, may too; nil, or an empty one: nobody
-	Seen    func(fact.MAC) bss.Seen      // nil: nothing is known of any machine
-	Armed   func(node fact.NodeName) int // how often a node was told to be installed; nil: never
+	Readers []netip.Prefix          // whose clients may see the parameters of every node
+	Token   func() string           // who shows it, may too; nil, or an empty one: nobody
+	Seen    func(fact.MAC) bss.Seen // nil: nothing is known of any machine
 	Version string
 }
 

@@ -73,7 +73,7 @@ func fromBytes(p *dhcpv4.DHCPv4, b []byte) error {
 // emptied is room for options: that of an earlier packet, if there was one.
 func emptied(o dhcpv4.Options) dhcpv4.Options {
 	if o == nil {
-		return make(dhcpv4.Options, 16)
+		return make(dhcpv4.Options)
 	}
 	clear(o)
 	return o

@@ -43,6 +43,21 @@ func seeds(f *testing.F) (all [][]byte) {
 	return append(all, wirePacket{mac: n1}.bytes()[:236], []byte("not DHCP at all"))
 }
 
+// fuzzed is a server without sockets, and an interface that there is not.
+func fuzzed(t testing.TB) (*Server, *attachment) {
+	leases := newLeases(t)
+	cfg := (&served{recorder: newRecorder(), leases: leases}).config(t, "nosuch0")
+	cfg.Event, cfg.Log = nil, nil
+	s, err := Listen(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	link := &attachment{ifi: net.Interface{Name: "nosuch0", MTU: 1500}, port: 67}
+	link.ingress.Store(&fact.Ingress{Interface: "nosuch0", Owned: []netip.Addr{addr("10.77.0.1"), addr("10.78.0.1")},
+		Prefixes: []netip.Prefix{netip.MustParsePrefix("10.77.0.1/24"), netip.MustParsePrefix("10.78.0.1/16")}})
+	return s, link
+}
+
 // FuzzExchange answers any two datagrams, one after the other, by the whole server but for its sockets. Whatever they say, a reply is to
 // the machine that asked and of a length that it can take, and no address is anybody else's.
 func FuzzExchange(f *testing.F) {
@@ -55,16 +70,7 @@ func FuzzExchange(f *testing.F) {
 	for pair := range slices.Chunk(firmwarePackets(f), 2) { // a DISCOVER and its REQUEST
 		f.Add(pair[0].data, pair[len(pair)-1].data, false)
 	}
-	leases := newLeases(f)
-	cfg := (&served{recorder: newRecorder(), leases: leases}).config(f, "nosuch0")
-	cfg.Event, cfg.Log = nil, nil
-	s, err := Listen(cfg)
-	if err != nil {
-		f.Fatal(err)
-	}
-	link := &attachment{ifi: net.Interface{Name: "nosuch0", MTU: 1500}, port: 67}
-	link.ingress.Store(&fact.Ingress{Interface: "nosuch0", Owned: []netip.Addr{addr("10.77.0.1"), addr("10.78.0.1")},
-		Prefixes: []netip.Prefix{netip.MustParsePrefix("10.77.0.1/24"), netip.MustParsePrefix("10.78.0.1/16")}})
+	s, link := fuzzed(f)
 	f.Fuzz(func(t *testing.T, first, second []byte, routed bool) {
 		for _, b := range [][]byte{first, second} {
 			answerAny(t, s, link, b, routed)

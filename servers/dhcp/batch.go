@@ -38,11 +38,19 @@ func newSocket(conn *net.UDPConn) (*socket, error) {
 	return &socket{conn, raw}, err
 }
 
-// call sends or receives messages when the socket is ready for it.
-func call(wait func(func(uintptr) bool) error, number uintptr, msgs []mmsghdr) (n int, err error) {
+// receive and send wait until the socket is ready, and say how many messages it took or gave.
+func (s *socket) receive(msgs []mmsghdr) (int, error) {
+	return call(s.raw.Read, "recvmmsg", unix.SYS_RECVMMSG, msgs)
+}
+
+func (s *socket) send(msgs []mmsghdr) (int, error) {
+	return call(s.raw.Write, "sendmmsg", unix.SYS_SENDMMSG, msgs)
+}
+
+func call(wait func(func(uintptr) bool) error, name string, trap uintptr, msgs []mmsghdr) (n int, err error) {
 	werr := wait(func(fd uintptr) bool {
 		for {
-			r, _, errno := syscall.RawSyscall6(number, fd, uintptr(unsafe.Pointer(&msgs[0])), uintptr(len(msgs)), unix.MSG_DONTWAIT, 0, 0)
+			r, _, errno := syscall.RawSyscall6(trap, fd, uintptr(unsafe.Pointer(&msgs[0])), uintptr(len(msgs)), unix.MSG_DONTWAIT, 0, 0)
 			switch errno {
 			case 0:
 				n = int(r)
@@ -51,7 +59,7 @@ func call(wait func(func(uintptr) bool) error, number uintptr, msgs []mmsghdr) (
 			case unix.EAGAIN:
 				return false
 			default:
-				err = os.NewSyscallError("sendmmsg", errno)
+				err = os.NewSyscallError(name, errno)
 			}
 			return true
 		}
@@ -70,7 +78,7 @@ type inbox struct {
 	datagrams [datagramsIn]*datagram
 }
 
-// receive waits for datagrams. What it gives is the caller's own until the next call; take makes others.
+// receive waits for datagrams. They are the caller's own; take gives others for the next call.
 func (b *inbox) receive(conn *socket, take func() *datagram) ([]*datagram, error) {
 	for i := range b.msgs {
 		d, h := b.datagrams[i], &b.msgs[i].Msghdr
@@ -85,7 +93,7 @@ func (b *inbox) receive(conn *socket, take func() *datagram) ([]*datagram, error
 		h.Namelen = unix.SizeofSockaddrInet4
 		h.SetControllen(len(d.oob))
 	}
-	n, err := call(conn.raw.Read, unix.SYS_RECVMMSG, b.msgs[:])
+	n, err := conn.receive(b.msgs[:])
 	if err != nil {
 		return nil, err
 	}
@@ -151,7 +159,7 @@ func (b *outbox) flush(left func(parcel, error)) {
 			b.put(n, &rest[n])
 			n++
 		}
-		n, err := call(rest[0].conn.raw.Write, unix.SYS_SENDMMSG, b.msgs[:n])
+		n, err := rest[0].conn.send(b.msgs[:n])
 		if err != nil { // of the first one
 			n, err = 1, rest[0].failed(err)
 		}

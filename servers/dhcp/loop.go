@@ -57,17 +57,18 @@ func (s *Server) read(a *attachment, conn *socket, boot bool) {
 		}
 		s.report.received.Add(uint64(len(ds)))
 		snap, _ := s.cfg.Current()
-		for _, d := range ds {
+		var whose [datagramsIn]*worker
+		for i, d := range ds {
 			d.link, d.boot = a, boot
 			s.pending.Add(1)
 			mac := macIn(d.buf[:d.n])
-			if !s.workerOf(mac).put(d, declared(snap, mac)) {
+			if whose[i] = s.workerOf(mac); !whose[i].put(d, declared(snap, mac)) {
 				s.pending.Done()
 				s.report.overflow(a.ifi.Name)
 				s.buffers.Put(d)
 			}
 		}
-		for _, w := range s.workers {
+		for _, w := range whose[:len(ds)] { // now, so that they find much to do
 			w.rouse()
 		}
 	}
@@ -233,14 +234,16 @@ func (s *Server) later(w *worker, o outgoing) {
 	}
 }
 
-// sendReply has a reply leave with the others of this turn, at the latest.
+// sendReply has a reply leave with others, at the end of this turn at the latest.
 func (s *Server) sendReply(w *worker, o outgoing) {
 	defer s.survive(o.x)
 	p := parcel{outgoing: o}
 	if o.err == nil {
 		var gone bool
 		if gone, o.err = s.deliver(&p); !gone && o.err == nil {
-			w.out.parcels = append(w.out.parcels, p)
+			if w.out.parcels = append(w.out.parcels, p); len(w.out.parcels) == datagramsOut {
+				w.out.flush(s.left)
+			}
 			return
 		}
 	}

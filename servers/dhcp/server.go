@@ -118,7 +118,7 @@ func Listen(cfg Config) (*Server, error) {
 // hire makes the workers. Ours waits for nothing, so that few workers with much to do at a time are best; another plugin may wait for
 // whatever it likes, while its worker's other machines wait for it.
 func (s *Server) hire() {
-	n, together := runtime.GOMAXPROCS(0), mostTogether
+	n, together := min(4, runtime.GOMAXPROCS(0)), mostTogether
 	if len(s.chain) > 1 {
 		n, together = max(4, 2*runtime.GOMAXPROCS(0)), 1
 	}

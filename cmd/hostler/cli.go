@@ -220,7 +220,7 @@ func help(map[string]cli.CommandFactory) string {
 			fmt.Fprintf(&s, "  %-13s %s\n", n, synopsis[n])
 		}
 	}
-	group("Write a spec", "init", "adopt", "fmt", "validate")
+	group("Write a spec", "init", "adopt", "import bss", "fmt", "validate")
 	group("See what it does", "plan", "boot", "explain", "render")
 	group("Serve it", "serve", "apply")
 	group("Watch", "status", "nodes", "leases", "inbox", "boots", "doctor")

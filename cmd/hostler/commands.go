@@ -6,7 +6,7 @@ func commands() []command {
 		initCommand(), fmtCommand(), validateCommand(),
 		planCommand(), bootCommand(), bootscriptCommand(), explainCommand(), renderCommand(),
 		serveCommand(), applyCommand(),
-		statusCommand(), nodesCommand(), leasesCommand(), inboxCommand(), adoptCommand(), bootsCommand(), doctorCommand(), stormCommand(),
+		statusCommand(), nodesCommand(), leasesCommand(), inboxCommand(), adoptCommand(), importBSSCommand(), bootsCommand(), doctorCommand(), stormCommand(),
 		holdCommand(), releaseCommand(), overrideCommand(), rearmCommand(),
 		stateBackupCommand(), completionCommand(), versionCommand(),
 	}

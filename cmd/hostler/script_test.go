@@ -10,12 +10,17 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"hostler/reconcile"
 )
 
 var update = flag.Bool("update", false, "rewrite the expected output of the scripts")
 
 // TestMain lets the test binary be the real program: scripts and tests run it as "hostler", in processes of its own.
 func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == reconcile.WorkerArg { // of a test that evaluates in this process
+		os.Exit(reconcile.WorkerMain(os.Stdin, os.Stdout))
+	}
 	testscript.Main(m, map[string]func(){"hostler": func() {
 		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 		defer stop()
@@ -36,6 +41,7 @@ func TestScripts(t *testing.T) {
 		UpdateScripts:       *update,
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("EXAMPLES", examples)
+			e.Setenv("BSS", filepath.Join(filepath.Dir(examples), "spec", "bss", "testdata"))
 			e.Setenv("HOSTLER_SOCKET", filepath.Join(e.WorkDir, "no-such.sock"))
 			e.Setenv("GIT_CONFIG_NOSYSTEM", "1")
 			e.Setenv("GIT_AUTHOR_NAME", "A. Meier")

@@ -1,4 +1,4 @@
-// Package examples is fleets that people copy. Its code takes two of them, lab and firmware, all the way: a git repository with a
+// Package examples is fleets that people copy. Its code takes some of them, lab, firmware and cray, all the way: a git repository with a
 // copy of it, hostler serving that, and machines that boot. The demo and the tests share it. It uses hostler as
 // its users do, by the program and its commands.
 package examples
@@ -23,7 +23,7 @@ import (
 	"hostler/examples/vm"
 )
 
-//go:embed lab firmware testdata/command-lines.txt
+//go:embed lab firmware cray testdata/command-lines.txt
 var files embed.FS
 
 // Lab is a fleet of the examples, running.
@@ -32,6 +32,7 @@ type Lab struct {
 	Repo    string // the git repository that operators commit to
 	Files   string // the directory of the boot files
 	State   string
+	Vars    []string // name=value, for the spec
 	Server  *vm.Process
 	Log     *vm.Console // what the server logs
 
@@ -40,7 +41,7 @@ type Lab struct {
 	unprivileged bool
 }
 
-// machines are the machines of examples/lab and examples/firmware, by name.
+// machines are the machines of examples/lab, examples/firmware and examples/cray, by name.
 var machines = map[string]vm.Machine{
 	"bios1": {MAC: "52:54:00:77:00:01", Firmware: vm.BIOS},
 	"uefi1": {MAC: "52:54:00:77:00:02", Firmware: vm.UEFI},
@@ -56,9 +57,13 @@ var machines = map[string]vm.Machine{
 	"grub-address":  {MAC: "52:54:00:77:01:09", Firmware: vm.UEFI},
 	"secure-boot":   {MAC: "52:54:00:77:01:0a", Firmware: vm.SecureBoot},
 	"disk-http":     {MAC: "52:54:00:77:01:07", Firmware: vm.UEFIHTTP},
+
+	"nid000001": {MAC: "52:54:00:77:02:01", Firmware: vm.BIOS},
+	"nid000002": {MAC: "52:54:00:77:02:02", Firmware: vm.UEFI},
+	"nid000003": {MAC: "52:54:00:77:02:03", Firmware: vm.BIOS},
 }
 
-// NewLab makes the network and the repository with the fleet, lab or firmware; nothing runs yet. The hostler program is the
+// NewLab makes the network and the repository with the fleet, a folder of the examples; nothing runs yet. The hostler program is the
 // file binary. An unprivileged lab runs it as the service unit does: as nobody, with two capabilities. Close it after use.
 func NewLab(ctx context.Context, binary, fleet string, unprivileged bool) (l *Lab, err error) {
 	l = &Lab{binary: binary, unprivileged: unprivileged}
@@ -75,6 +80,7 @@ func NewLab(ctx context.Context, binary, fleet string, unprivileged bool) (l *La
 		return l, err
 	}
 	l.Repo, l.Files, l.State = filepath.Join(l.dir, "machines"), filepath.Join(l.dir, "files"), filepath.Join(l.dir, "state")
+	l.Vars = []string{"files=" + l.Files}
 	if err = l.folders(); err != nil {
 		return l, err
 	}
@@ -145,15 +151,20 @@ func (l *Lab) git(ctx context.Context, args ...string) error {
 
 // Edit replaces a text of the lab's spec, which must be there, and leaves it to Commit to make that known.
 func (l *Lab) Edit(old, new string) error {
-	file := filepath.Join(l.Repo, "lab.boot.hcl")
-	text, err := os.ReadFile(file)
+	names, err := filepath.Glob(filepath.Join(l.Repo, "*.boot.hcl"))
 	if err != nil {
 		return err
 	}
-	if !strings.Contains(string(text), old) {
-		return fmt.Errorf("editing %s: %q is not in it", file, old)
+	for _, file := range names {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return err
+		}
+		if strings.Contains(string(text), old) {
+			return os.WriteFile(file, []byte(strings.ReplaceAll(string(text), old, new)), 0o644)
+		}
 	}
-	return os.WriteFile(file, []byte(strings.ReplaceAll(string(text), old, new)), 0o644)
+	return fmt.Errorf("editing %s: %q is in no file", l.Repo, old)
 }
 
 // Commit commits what was edited.
@@ -164,7 +175,10 @@ func (l *Lab) Commit(ctx context.Context, message string) error {
 // Serve starts hostler, with more flags where some are given, and returns once it serves the lab.
 func (l *Lab) Serve(ctx context.Context, flags ...string) error {
 	l.Log = vm.NewConsole()
-	args := append([]string{"serve", "-interface=br0", "-state=" + l.State, "-var", "files=" + l.Files}, flags...)
+	args := append([]string{"serve", "-interface=br0", "-state=" + l.State}, flags...)
+	for _, v := range l.Vars {
+		args = append(args, "-var="+v)
+	}
 	cmd := exec.Command(l.binary, append(args, l.Repo)...)
 	cmd.Dir = l.State
 	cmd.Stdout, cmd.Stderr = l.Log, l.Log

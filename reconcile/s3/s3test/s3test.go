@@ -41,6 +41,7 @@ type Server struct {
 	Dir      string // of the buckets
 	CertFile string // with KeyFile, of a server that speaks TLS; else empty
 	KeyFile  string
+	Requests string // a file that each request adds a line to
 
 	t    testing.TB
 	addr string
@@ -66,7 +67,8 @@ func Prepare(t testing.TB, buckets ...string) *Server {
 	}
 	addr := l.Addr().String()
 	l.Close()
-	s := &Server{Endpoint: "http://" + addr, Dir: t.TempDir(), t: t, addr: addr}
+	dir := t.TempDir()
+	s := &Server{Endpoint: "http://" + addr, Dir: dir, Requests: filepath.Join(dir, "requests"), t: t, addr: addr}
 	for _, b := range buckets {
 		if err := os.MkdirAll(filepath.Join(s.Dir, "buckets", b), 0o755); err != nil {
 			t.Fatal(err)
@@ -91,7 +93,7 @@ func (s *Server) Command(addr string) *exec.Cmd {
 	if err := errors.Join(os.MkdirAll(buckets, 0o755), os.MkdirAll(facts, 0o755)); err != nil {
 		s.t.Fatal(err)
 	}
-	args := []string{"--quiet", "--port", addr, "--region", Region}
+	args := []string{"--quiet", "--port", addr, "--region", Region, "--access-log", s.Requests}
 	if s.CertFile != "" {
 		args = append(args, "--cert", s.CertFile, "--key", s.KeyFile)
 	}

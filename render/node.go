@@ -94,6 +94,16 @@ func (s *Snapshot) Belongs(mac fact.MAC) (subnet, image string, held, ok bool) {
 	return bootPort(n).Subnet, image, s.hold(n) != "", true
 }
 
+// At says which node an address was declared for, and from which interface that boots.
+func (s *Snapshot) At(a netip.Addr) (fact.MAC, fact.NodeName, bool) {
+	p, ok := s.byAddress[a]
+	if !ok {
+		return fact.MAC{}, "", false
+	}
+	n := &s.fleet.Nodes[p.node]
+	return bootPort(n).MAC, n.Name, true
+}
+
 // Boots says from which interface and subnet a node of the fleet boots, and whether something holds it back.
 func (s *Snapshot) Boots(n *spec.Node) (mac fact.MAC, subnet string, held bool) {
 	ifc := bootPort(n)

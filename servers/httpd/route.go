@@ -205,9 +205,7 @@ func (x *exchange) recognise() {
 		return
 	}
 	if snap, _ := x.Current(); snap != nil {
-		if n, ok := snap.Node(x.peer.String()); ok {
-			x.event.MAC, x.event.Node, x.known = n.MAC, n.Name, true
-		}
+		x.event.MAC, x.event.Node, x.known = snap.At(x.peer)
 	}
 }
 

@@ -222,6 +222,10 @@ func placeOf(n *spec.Node) *spec.Place {
 func (s *Snapshot) checkSubnets(r *report) {
 	for i := range s.subnets {
 		sn := &s.subnets[i]
+		if st := s.settings(sn.Unknown); sn.Unknown >= 0 && st.Boot.Installs() {
+			r.add(sn.Name, diagnostic(spec.Error, "unknown-installs", &sn.Place, "Unknown machines would install themselves",
+				"Machines that nobody declared on subnet.%s have boot = %q, but cannot be told apart once they are installed: they would do so at each boot. Set boot = \"netboot\" in their group.", sn.Name, st.Boot))
+		}
 		for j := range sn.Pools {
 			p := &sn.Pools[j]
 			if sn.DHCP == "proxy" {

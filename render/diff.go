@@ -90,14 +90,25 @@ func (d *differ) node(i, j int) {
 		case c.Path == "mac":
 			c.Action = "-/+"
 		case c.Path == "install":
-			if c.Class = ClassNextBoot; c.New != "" && c.New != "installed" {
-				c.Class = ClassReinstall
-			}
+			d.install(c)
+		case strings.HasPrefix(c.Path, "order."):
+			c.Cause = spec.Place{}
 		case c.Path == "image" && c.New == "" && d.new.bootMode(b) == spec.BootNet:
 			c.Class = ClassUnbootable
 		case strings.HasPrefix(c.Path, "text."):
 			d.blameText(c, slices.ContainsFunc(d.changes[from:], func(c Change) bool { return !strings.HasPrefix(c.Path, "text.") }))
 		}
+	}
+}
+
+// install says what a change does to what a node has installed. Its cause is among the node's other changes.
+func (d *differ) install(c *Change) {
+	c.Class, c.Cause = ClassReinstall, spec.Place{}
+	if c.New == "" || c.New == stateInstalled {
+		c.Class = ClassNextBoot
+	}
+	if d.new.assignments.Nodes == nil && c.Old != "" && c.New != "" { // digests, another one for each node
+		c.Old, c.New = "what is installed", "something else"
 	}
 }
 

@@ -107,7 +107,8 @@ func (hs *hashes) sum(nodes []spec.Node) {
 		n, p := &nodes[i], &hs.parts[i]
 		line = strconv.AppendInt(line[:0], int64(len(n.Address)), 10)
 		line = append(append(append(line, ' '), n.Address...), p.served[:]...)
-		all.Write(binary.BigEndian.AppendUint32(line, uint32(p.mask)))
+		line = binary.BigEndian.AppendUint32(line, uint32(p.mask))
+		all.Write(line)
 	}
 	all.Sum(hs.served[:0])
 }

@@ -206,8 +206,6 @@ func (s *Snapshot) explainBoot(n *spec.Node, e Explanation) Explanation {
 	}
 	switch o := l.Override; {
 	case o.Order == "":
-	case o.Image != "" && l.void != "":
-		step("an override, which has no effect ("+l.void+"): "+o.String(), e.Value, spec.Place{})
 	default:
 		step("override: "+o.String(), string(l.mode), spec.Place{})
 	}

@@ -17,7 +17,7 @@ import (
 // Assignments are the few facts from outside the spec that change rarely: what people ordered for a node, and what a node proved.
 // Everything in them is data; who gives them leaves out what has expired.
 type Assignments struct {
-	Nodes map[fact.NodeName]Assignment // read-only; nil: nothing is known, as in a plan without a server
+	Nodes map[fact.NodeName]*Assignment // read-only, what they point to, too; nil: nothing is known, as in a plan without a server
 	// Serial tells one state of the assignments from another; 0 is the one without any.
 	Serial uint64
 }
@@ -75,7 +75,7 @@ func (s *Snapshot) assign(as Assignments) {
 	s.assignments, s.lives = as, make(map[fact.NodeName]*life, len(as.Nodes))
 	for name, a := range as.Nodes {
 		if i, ok := s.byName[name]; ok {
-			s.lives[name] = s.newLife(&s.fleet.Nodes[i], a)
+			s.lives[name] = s.newLife(&s.fleet.Nodes[i], *a)
 		}
 	}
 }
@@ -85,21 +85,23 @@ func (s *Snapshot) Assign(as Assignments) *Snapshot {
 	next := *s
 	next.assignments, next.lives = as, maps.Clone(s.lives)
 	var changed []int32
-	look := func(name fact.NodeName) {
-		if i, ok := s.byName[name]; ok && s.assignments.Nodes[name] != as.Nodes[name] {
+	look := func(name fact.NodeName, a *Assignment) {
+		if i, ok := s.byName[name]; ok {
 			delete(next.lives, name)
-			if a := as.Nodes[name]; a != (Assignment{}) {
-				next.lives[name] = next.newLife(&s.fleet.Nodes[i], a)
+			if a != nil {
+				next.lives[name] = next.newLife(&s.fleet.Nodes[i], *a)
 			}
 			changed = append(changed, i)
 		}
 	}
-	for name := range as.Nodes {
-		look(name)
+	for name, a := range as.Nodes {
+		if was := s.assignments.Nodes[name]; a != was && (was == nil || *a != *was) {
+			look(name, a)
+		}
 	}
 	for name := range s.assignments.Nodes {
 		if _, still := as.Nodes[name]; !still {
-			look(name)
+			look(name, nil)
 		}
 	}
 	if (s.assignments.Nodes == nil) != (as.Nodes == nil) { // what is not known of any node is served of none
@@ -145,7 +147,7 @@ func (s *Snapshot) nextMode(n *spec.Node, l *life) spec.BootMode {
 	switch {
 	case o.Boot != "":
 		return o.Boot
-	case o.Image != "" && l.void == "":
+	case o.Image != "":
 		return spec.BootNet
 	case !declared.Installs():
 		return declared
@@ -193,8 +195,13 @@ func (s *Snapshot) hold(n *spec.Node) string {
 	if reason := cmp.Or(n.Hold, s.settings(n.Profile).Hold); reason != "" {
 		return reason
 	}
-	if l := s.lives[n.Name]; l != nil && l.Hold.Reason != "" {
+	switch l := s.lives[n.Name]; {
+	case l == nil:
+		return ""
+	case l.Hold.Reason != "":
 		return l.Hold.String()
+	case l.void != "": // whoever ordered something else than the spec must not be given what the spec says
+		return l.void + ", which was ordered: " + l.Override.String()
 	}
 	return ""
 }
@@ -203,6 +210,9 @@ func (s *Snapshot) hold(n *spec.Node) string {
 func (s *Snapshot) unhold(n *spec.Node) string {
 	if cmp.Or(n.Hold, s.settings(n.Profile).Hold) != "" {
 		return "it waits until hold is taken out of the spec"
+	}
+	if l := s.lives[n.Name]; l != nil && l.Hold.Reason == "" {
+		return "it waits until: hostler override -end " + string(n.Name)
 	}
 	return "it waits until: hostler release " + string(n.Name)
 }
@@ -342,6 +352,12 @@ func written(v any) string {
 	return string(b)
 }
 
+// The states of a node that installs itself.
+const (
+	stateInstalled = "installed"
+	stateDue       = "due"
+)
+
 // installState says whether a node that installs itself is due. Where nobody knows, it is what it would install: if that
 // changes, the machines that are installed are.
 func (s *Snapshot) installState(n *spec.Node, declared spec.BootMode) string {
@@ -352,9 +368,9 @@ func (s *Snapshot) installState(n *spec.Node, declared spec.BootMode) string {
 	case s.assignments.Nodes == nil:
 		return cmp.Or(string(want[:min(12, len(want))]), "nothing")
 	case l != nil && l.installed(n, declared, want):
-		return "installed"
+		return stateInstalled
 	}
-	return "due"
+	return stateDue
 }
 
 // String says what is installed since when, for people.

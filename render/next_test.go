@@ -28,7 +28,7 @@ type growing struct {
 	own      int
 	cidr     string
 	image    string
-	assigned map[fact.NodeName]render.Assignment
+	assigned map[fact.NodeName]*render.Assignment
 }
 
 func (g *growing) edit() {
@@ -55,7 +55,7 @@ func (g *growing) edit() {
 	case 8:
 		g.image = []string{"a", "b"}[n%2]
 	case 9:
-		g.assigned = map[fact.NodeName]render.Assignment{fact.NodeName(g.rows[at][:2]): {Hold: render.Hold{Reason: "broken"}}}
+		g.assigned = map[fact.NodeName]*render.Assignment{fact.NodeName(g.rows[at][:2]): {Hold: render.Hold{Reason: "broken"}}}
 	}
 }
 
@@ -142,6 +142,13 @@ func TestRenderNextEqualsRender(t *testing.T) {
 			}
 			if diff := cmp.Diff(want.Nodes(), got.Nodes(), plainFleet...); diff != "" {
 				t.Fatalf("seed %d step %d: %s", seed, step, diff)
+			}
+			bare, _ := render.Render(f, a, render.Assignments{})
+			if x := bare.Assign(as); x.Digest() != want.Digest() || len(render.Diff(want, x)) > 0 {
+				t.Fatalf("seed %d step %d: assigned afterwards: %v", seed, step, render.Diff(want, x))
+			}
+			if x := got.Assign(render.Assignments{}); x.Digest() != bare.Digest() || len(render.Diff(bare, x)) > 0 {
+				t.Fatalf("seed %d step %d: assigned nothing: %v", seed, step, render.Diff(bare, x))
 			}
 			changed := got.Changed(old)
 			for _, c := range render.Diff(old, got) {

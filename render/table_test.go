@@ -123,18 +123,23 @@ func (x *table) say(format string, args ...any) {
 	}
 }
 
-// assignments reads lines NODE hold REASON, NODE armed, NODE installed now|before, NODE override WORDS, of which the words are
+// assignments reads lines NODE hold REASON, NODE loops (held for what it boots by the old spec), NODE armed, NODE installed now|before, NODE override WORDS, of which the words are
 // once, boot=MODE and image=NAME. What is installed now is what the node would install by the old spec.
 func assignments(old *render.Snapshot, text string) render.Assignments {
-	as := render.Assignments{Nodes: map[fact.NodeName]render.Assignment{}, Serial: 1}
+	as := render.Assignments{Nodes: map[fact.NodeName]*render.Assignment{}, Serial: 1}
 	at := time.Date(2026, 11, 22, 9, 12, 0, 0, time.UTC)
 	for line := range strings.Lines(text) {
 		w := strings.SplitN(strings.TrimSpace(line), " ", 3)
 		name, rest := fact.NodeName(w[0]), strings.Join(w[2:], "")
 		a := as.Nodes[name]
+		if a == nil {
+			a = &render.Assignment{}
+		}
 		switch w[1] {
 		case "hold":
 			a.Hold = render.Hold{Reason: rest, By: "alice", Since: at, Until: at.Add(2 * time.Hour)}
+		case "loops":
+			a.Hold = render.Hold{Reason: "it boots in a loop", By: "hostler", Since: at, Boot: old.BootDigest(name)}
 		case "armed":
 			a.Installed = render.Installed{By: "alice", At: at}
 		case "installed":
@@ -264,6 +269,9 @@ func (x *table) script(w words) {
 	retry, _ := strconv.Atoi(w["retry"])
 	s := x.snapshot.Script(q, retry)
 	x.say("node %q, %s, boots %t, reason %q", s.Node, s.MAC, s.Boots, s.Reason)
+	if s.Terms.Install+fact.Digest(s.Terms.Override) != "" {
+		x.say("terms: image %s, installs %.12s, override %q", s.Terms.Image, s.Terms.Install, s.Terms.Override)
+	}
 	if s.Note != "" {
 		x.say("note %q", s.Note)
 	}

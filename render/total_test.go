@@ -77,12 +77,12 @@ func richWorld(t testing.TB) *world {
 }
 
 func (w *world) render() (*render.Snapshot, spec.Diagnostics) {
-	a, as := render.Artifacts{}, render.Assignments{Nodes: map[fact.NodeName]render.Assignment{}}
+	a, as := render.Artifacts{}, render.Assignments{Nodes: map[fact.NodeName]*render.Assignment{}}
 	for _, x := range w.Artifacts {
 		a[x.ID] = x.Artifact
 	}
 	for _, x := range w.Assignments {
-		as.Nodes[fact.NodeName(x.Node)] = x.Assignment
+		as.Nodes[fact.NodeName(x.Node)] = &x.Assignment
 	}
 	return render.Render(w.Fleet, a, as)
 }

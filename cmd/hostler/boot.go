@@ -76,7 +76,7 @@ func (o *bootOptions) assume(s *render.Snapshot, mac fact.MAC) *render.Snapshot 
 	if o.held {
 		a.Hold = render.Hold{Reason: "an example", By: "an operator"}
 	}
-	return s.Assign(render.Assignments{Nodes: map[fact.NodeName]render.Assignment{n.Name: a}, Serial: 1})
+	return s.Assign(render.Assignments{Nodes: map[fact.NodeName]*render.Assignment{n.Name: &a}, Serial: 1})
 }
 
 // firmwares are the kinds of machine that can be played.

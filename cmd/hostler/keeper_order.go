@@ -160,9 +160,9 @@ func boots(s *render.Snapshot, nodes []fact.NodeName, o render.Override) error {
 	if o.Image != "" && !slices.ContainsFunc(s.Fleet().Images, func(m spec.Image) bool { return m.Name == o.Image }) {
 		return refused("there is no image.%s in the spec", o.Image)
 	}
-	as := render.Assignments{Nodes: map[fact.NodeName]render.Assignment{}, Serial: 1}
+	as := render.Assignments{Nodes: map[fact.NodeName]*render.Assignment{}, Serial: 1}
 	for _, n := range nodes {
-		as.Nodes[n] = render.Assignment{Override: o}
+		as.Nodes[n] = &render.Assignment{Override: o}
 	}
 	tried := s.Assign(as)
 	for i, node := range nodes {

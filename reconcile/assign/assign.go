@@ -52,7 +52,7 @@ type Book struct {
 	wake     chan struct{} // something may expire sooner
 }
 
-// assigned is what a node has, with when that ends in elapsed time; 0 is never.
+// assigned is what a node has, and when that ends in elapsed time; 0 is never. It is replaced, and not changed.
 type assigned struct {
 	render.Assignment
 	holdEnds, overrideEnds int64
@@ -109,23 +109,25 @@ func load[T any](ctx context.Context, store ledger.Store, prefix string, take fu
 	return nil
 }
 
-// node gives a node's assignments, to be changed.
+// node gives a node's assignments, to be changed: a copy, for others look at what was.
 func (b *Book) node(name fact.NodeName) *assigned {
-	a := b.nodes[name]
-	if a == nil {
-		a = &assigned{}
-		b.nodes[name] = a
+	a := &assigned{}
+	if was := b.nodes[name]; was != nil {
+		*a = *was
 	}
+	b.nodes[name] = a
 	return a
 }
 
 func (b *Book) hold(name fact.NodeName, h render.Hold, ends int64) {
-	b.node(name).Hold, b.node(name).holdEnds = h, ends
+	a := b.node(name)
+	a.Hold, a.holdEnds = h, ends
 	b.settle(name)
 }
 
 func (b *Book) override(name fact.NodeName, o render.Override, ends int64) {
-	b.node(name).Override, b.node(name).overrideEnds = o, ends
+	a := b.node(name)
+	a.Override, a.overrideEnds = o, ends
 	b.settle(name)
 }
 
@@ -151,9 +153,9 @@ func (b *Book) Assignments() render.Assignments {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.stale {
-		nodes := make(map[fact.NodeName]render.Assignment, len(b.nodes))
+		nodes := make(map[fact.NodeName]*render.Assignment, len(b.nodes))
 		for name, a := range b.nodes {
-			nodes[name] = a.Assignment
+			nodes[name] = &a.Assignment
 		}
 		b.view, b.stale = render.Assignments{Nodes: nodes, Serial: b.view.Serial + 1}, false
 	}

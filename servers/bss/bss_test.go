@@ -226,15 +226,15 @@ func TestWhoSeesWhat(t *testing.T) {
 func TestInstanceID(t *testing.T) {
 	text := strings.Replace(fleet, `labels = { role`, "boot = \"install-once\"\n  labels = { role", 1)
 	v := viewOf(t, text)
-	id := func(as map[fact.NodeName]render.Assignment) string {
+	id := func(as map[fact.NodeName]*render.Assignment) string {
 		w := *v
 		w.Snapshot = v.Snapshot.Assign(render.Assignments{Nodes: as})
 		n, _ := w.Snapshot.Whose(render.Query{Name: "c1"})
 		return w.instanceID(n)
 	}
 	mac, _ := fact.ParseMAC("a4:bf:01:3e:c0:a2")
-	done := func(boot fact.BootID, d fact.Digest) map[fact.NodeName]render.Assignment {
-		return map[fact.NodeName]render.Assignment{"c1": {Installed: render.Installed{Digest: d, MAC: mac, Boot: boot}}}
+	done := func(boot fact.BootID, d fact.Digest) map[fact.NodeName]*render.Assignment {
+		return map[fact.NodeName]*render.Assignment{"c1": {Installed: render.Installed{Digest: d, MAC: mac, Boot: boot}}}
 	}
 	steps := []string{id(nil), id(done("B1", "x")), id(done("B1", "")), id(done("B2", "x"))}
 	for i := range steps {

@@ -139,7 +139,7 @@ func like(out, want string) bool {
 	return regexp.MustCompile(pattern.String()).MatchString(strings.TrimRight(out, "\n") + "\n")
 }
 
-var hostlerCommand = regexp.MustCompile(`(?:^|[|;&(] ?|sudo )(?:bin/)?hostler ([a-z]+(?: backup)?)((?: [^|;&]*)?)`)
+var hostlerCommand = regexp.MustCompile(`(?:^|[|;&(] ?|sudo )(?:bin/)?hostler ([a-z]+(?: backup| bss)?)((?: [^|;&]*)?)`)
 
 // checkFlags holds a command that is not run against the program's own help.
 func (c command) checkFlags(t *testing.T, bin, args string) {

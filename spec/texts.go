@@ -86,7 +86,7 @@ func (p *parser) checkText(t *Template, n *Node, use string, text fact.Text) {
 	problems := p.checked.checker.Check(t.Kind, use, filled)
 	p.checked.right[key] = len(problems) == 0
 	for _, x := range problems {
-		p.rep.add(t.diagnostic(n, filled, x))
+		p.rep.add(t.Diagnose(n, filled, x))
 	}
 }
 
@@ -131,15 +131,15 @@ func sameText(what, text string, n *Node) textKey {
 // wordlike is a name that YAML takes for a word, a MAC or an IPv4 address.
 var wordlike = regexp.MustCompile(`^([a-zA-Z][a-zA-Z_-]*[0-9.][a-zA-Z0-9._-]*|[a-zA-Z]+[_-][a-zA-Z0-9._-]*|[0-9a-f]{2}(:[0-9a-f]{2}){5}|[0-9]+(\.[0-9]+){3})$`)
 
-// diagnostic says what is wrong with a text that was made for a node.
-func (t *Template) diagnostic(n *Node, text string, x kind.Problem) Diagnostic {
+// Diagnose says what is wrong with a text that was made for a node, by Sample.
+func (t *Template) Diagnose(n *Node, text string, x kind.Problem) Diagnostic {
 	d := Diagnostic{Severity: Error, Code: "bad-configuration", Summary: "Configuration is not valid", Place: &t.Place,
 		Related: []Related{{Text: "The node is here.", Place: n.Place}}}
 	where := ""
 	if lines := strings.Split(text, "\n"); x.Line > 0 && x.Line <= len(lines) {
 		where = fmt.Sprintf(", line %d", x.Line)
 		if at := t.lineOf(lines[x.Line-1]); at != nil {
-			d.Place = at
+			d.Place, d.Snippet = at, t.snippet(at)
 		}
 	}
 	what := "template." + t.Name
@@ -169,6 +169,14 @@ func (t *Template) lineOf(line string) *Place {
 		found = &Place{File: t.File, Line: i + 1, Column: indent + 1, EndLine: i + 1, EndColumn: len([]rune(source)) + 1}
 	}
 	return found
+}
+
+func (t *Template) snippet(at *Place) *Snippet {
+	line := strings.TrimRight(strings.Split(t.Source, "\n")[at.Line-1], "\r")
+	if len(line) > 500 { // not a line that helps anyone
+		return nil
+	}
+	return &Snippet{Code: line, Start: at.Column - 1, End: len(line)}
 }
 
 // fits reports whether a line consists of the literal parts of a template's line, in their order, with anything between them.

@@ -12,7 +12,7 @@ umask 022 # machines read the guest through a server that may run as another use
 packages=(qemu-system-x86 ipxe-qemu ovmf busybox-static cpio xz-utils iproute2 git)
 if [ "${1:?demo, test or bench}" != demo ]; then
 	packages+=(gcc libc6-dev pxelinux syslinux-common dnsmasq-base isc-dhcp-client udhcpc tftp-hpa atftp nftables libwrap0 curl openssh-server systemd
-		qemu-system-arm qemu-efi-aarch64 libdevmapper1.02.1 tshark e2fsprogs debootstrap systemd-container buildah libcap2-bin)
+		qemu-system-arm qemu-efi-aarch64 libdevmapper1.02.1 tshark e2fsprogs debconf debootstrap systemd-container buildah libcap2-bin)
 fi
 [ "$1" != bench ] || packages+=(wrk nginx-light strace)
 

@@ -68,12 +68,12 @@ func (x *exchange) provenSeed(rest string) {
 		x.refuse(http.StatusNotFound, "there is nothing here", "no such path")
 		return
 	}
+	view := x.view()
 	boot, token, ok := parseBoot(strings.TrimPrefix(sent, "boot="))
 	snap, node, ok := x.proven(boot, token, ok)
 	if !ok {
 		return
 	}
-	view := x.view()
 	view.Snapshot = snap
 	s := &seed{view: view, node: node, mac: x.event.MAC, values: x.values}
 	s.values.Boot, s.values.Token = boot, token

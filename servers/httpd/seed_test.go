@@ -66,7 +66,7 @@ func TestProofIsMasked(t *testing.T) {
 			packets <- p
 		}
 	})
-	for _, path := range []string{"/cloud-init/boot=" + proof + "/vendor-data", "/cloud-init/boot=" + proof + "/x", "/apis/bss/cloud-init/boot=" + proof} {
+	for _, path := range []string{"/cloud-init/boot=" + proof + "/vendor-data", "/cloud-init/boot=" + proof + "/x", "/apis/bss/cloud-init/boot=" + proof, "/elsewhere/boot=" + proof + "/user-data"} {
 		f.get(t, path)
 		if e := f.event(t); strings.Contains(e.File+e.Detail, string(token)) {
 			t.Errorf("%s: event %+v", path, e)

@@ -114,7 +114,7 @@ func wholeLates(s string) error {
 
 func knownLate(k fact.Late) bool {
 	switch k {
-	case fact.LateServer, fact.LateBase, fact.LateSecure, fact.LateURL, fact.LateS3URI, fact.LateETag, fact.LateConfig, fact.LateBoot, fact.LateRetries, fact.LateSecret:
+	case fact.LateServer, fact.LateBase, fact.LateSecure, fact.LateURL, fact.LateS3URI, fact.LateETag, fact.LateConfig, fact.LateBoot, fact.LateRetries, fact.LateSecret, fact.LateBootIF, fact.LateSeed:
 		return true
 	}
 	return false

@@ -49,6 +49,7 @@ func TestTemplates(t *testing.T) {
 		{"gotmpl", `{{if has .self.labels "x"}}a{{else}}b{{end}} {{default "d" .none}}`, "b d"},
 		{"gotmpl", "a\n{{", `parse: seed:2: unclosed action`},
 		{"gotmpl", `{{nofunc}}`, `parse: seed:1: function "nofunc" not defined`},
+		{"gotmpl", `{{bootif}} {{seed_url}}`, "<bootif> <seed>"},
 		{"gotmpl", `{{.late}} {{url "initrd"}} {{self_url "seed"}} {{bootserver}}`, "x <url:kernel> y <url:initrd> <config:seed> <server>"},
 		{"gotmpl", `{{url "a b"}}`, `error: seed:1:2: executing "seed" at <url "a b">: error calling url: the role "a b" has the character ' ': only letters, digits, '.', '_' and '-' are possible`},
 		{"gotmpl", `{{json .map}} {{quote .late}} {{shellquote .late}}`, `{"k":"v","late":"<config:seed>"} "x <url:kernel> y" 'x <url:kernel> y'`},

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"time"
 )
 
 // Checkpoint writes the leases into the store, so that a backup of it has them all, and waits for that.
@@ -74,18 +75,25 @@ func (l *Leases) tell(who *[]chan error, err error) {
 	*who = nil
 }
 
+// restTimes is how much longer a checkpoint rests than it works: machines that want leases now come first.
+const restTimes = 2
+
 // writeChanged brings the store up to date, some addresses at a time so that no machine waits for it, and neighbours together, which are
 // neighbours in the store too. What changes meanwhile is written as it is then, or again: the journal that is being written has it, and
 // says the same when it is replayed.
 func (l *Leases) writeChanged(dirty map[netip.Addr]bool) error {
 	addrs := slices.SortedFunc(maps.Keys(dirty), netip.Addr.Compare)
 	for {
-		n := min(len(addrs), perTxn-1)
+		n, begun := min(len(addrs), perTxn-1), time.Now()
 		if err := l.write(l.changedOps(addrs[:n])); err != nil {
 			return err
 		}
 		if addrs = addrs[n:]; len(addrs) == 0 {
 			return nil
+		}
+		select {
+		case <-l.stop:
+		case <-time.After(restTimes * time.Since(begun)):
 		}
 	}
 }

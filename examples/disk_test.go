@@ -38,6 +38,37 @@ func TestFirmwareBootsDisk(t *testing.T) {
 	}
 }
 
+// A machine with boot = "install" boots from the network until it has reported that it is ready, and from its disk from then on.
+func TestInstallsOnce(t *testing.T) {
+	t.Parallel()
+	lab := runningFleet(t, "lab")
+	ctx := oneBoot(t)
+	if err := lab.Edit("  image = image.busybox\n", "  image = image.busybox\n  boot  = \"install\"\n"); err != nil {
+		t.Fatal(err)
+	}
+	if err := lab.Commit(ctx, "install"); err != nil {
+		t.Fatal(err)
+	}
+	if err := lab.Served(ctx); err != nil {
+		t.Fatal(err)
+	}
+	m := machines["bios1"]
+	m.Disk = biosDisk(t)
+	for _, line := range []string{"GUEST READY", "DISK BOOTED"} {
+		ctx := oneBoot(t)
+		g, err := lab.Network.Boot(ctx, m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := g.Line(ctx, line); err != nil {
+			t.Fatal(err)
+		}
+		if err := g.PoweredOff(ctx); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // biosDisk is a disk whose boot sector says so, on the serial port, and restarts the machine.
 func biosDisk(t *testing.T) string {
 	t.Helper()

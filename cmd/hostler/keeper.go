@@ -213,7 +213,7 @@ func (k *keeper) breakLoop(ctx context.Context, p timeline.Progress) {
 		return
 	}
 	k.recon.Reassign()
-	k.metrics.Looped(n.Image)
+	k.metrics.Looped()
 	k.tell(p.Node, slog.LevelWarn, "held", reason)
 }
 

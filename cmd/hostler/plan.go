@@ -415,7 +415,7 @@ var impactOrder = []struct {
 	class render.Class
 	text  string
 }{
-	{render.ClassReinstall, "INSTALLED AGAIN at next boot"}, {render.ClassUnbootable, "unbootable"}, {render.ClassRemove, "removed or replaced"}, {render.ClassAddress, "with another address"},
+	{render.ClassReinstall, "INSTALLED at next boot"}, {render.ClassUnbootable, "unbootable"}, {render.ClassRemove, "removed or replaced"}, {render.ClassAddress, "with another address"},
 	{render.ClassExposure, "answered otherwise at once"}, {render.ClassServer, "at once"}, {render.ClassNextRenew, "at next renewal"},
 	{render.ClassNextBoot, "at next boot"}, {render.ClassNone, "without effect"},
 }

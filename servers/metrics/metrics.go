@@ -30,7 +30,7 @@ type Metrics struct {
 	httpBytes      prometheus.Counter
 	stageSeconds   *prometheus.HistogramVec
 	boots          *prometheus.CounterVec
-	loops          *prometheus.CounterVec
+	loops          prometheus.Counter
 	storeSeconds   *prometheus.HistogramVec
 	convergeSecond prometheus.Histogram
 
@@ -68,7 +68,7 @@ func New(sample func() Sample) *Metrics {
 	m.httpBytes = counter("http_sent_bytes_total", "Bytes sent by boot HTTP, headers excluded.")
 	m.stageSeconds = histograms("boot_stage_seconds", "From the first packet of a boot until it reached a stage; ready is the whole boot.", bootBuckets, "stage", "image")
 	m.boots = counters("boots_total", "Boots that came to their end: ready, or abandoned for another boot before that, with the furthest stage as the reason.", "image", "result", "reason")
-	m.loops = counters("boot_loops_total", "Machines that were held because they began one boot after the other and were never ready.", "image")
+	m.loops = counter("boot_loops_total", "Machines that were held because they began one boot after the other and were never ready.")
 	m.storeSeconds = histograms("store_txn_seconds", "Writing state durably: transactions of the store, and batches of leases.", packetBuckets, "op", "result")
 	m.convergeSecond = prometheus.NewHistogram(prometheus.HistogramOpts{
 		Namespace: namespace, Name: "config_converge_seconds", Help: "From noticing a revision to serving it.", Buckets: packetBuckets,
@@ -229,7 +229,7 @@ func (m *Metrics) Abandoned(image string, furthest fact.Stage) {
 }
 
 // Looped counts a machine that was held because it boots in a loop.
-func (m *Metrics) Looped(image string) { m.loops.WithLabelValues(image).Inc() }
+func (m *Metrics) Looped() { m.loops.Inc() }
 
 // Stored counts a durable write.
 func (m *Metrics) Stored(op string, took time.Duration, err error) {

@@ -221,8 +221,8 @@ func prove(snapshot *render.Snapshot, s *bss.Spec, saved map[string]string) *pro
 			p.Equal++
 		}
 	}
-	for _, name := range s.Missing {
-		add(name, "it is not imported: the inventory has no MAC of it")
+	for _, m := range s.Missing {
+		add(m.Name, "it is not imported: "+m.Why)
 	}
 	return p
 }

@@ -182,3 +182,33 @@ func TestFiles(t *testing.T) {
 		}
 	}
 }
+
+// What /boot/v1/bootparameters gives is a bare list, and the inventory comes by itself. Nodes that the service would take for unknown, or
+// that cannot be served, are left out and told of.
+func TestReadList(t *testing.T) {
+	d, err := Read([]byte(`[{"hosts":["Compute"],"params":"quiet","kernel":"s3://b/k"},{"hosts":["n3"],"kernel":"boot/vmlinuz"},{"hosts":["Unknown-aarch64"],"kernel":"s3://b/a"}]`),
+		[]byte(`{"Components":[{"ID":"n1","Role":"Compute","NID":1,"EndpointEnabled":true},{"ID":"n2","Role":"Compute","NID":2,"EndpointEnabled":false},{"ID":"n3","NID":3},{"ID":"n4","Role":"Other"}],
+			"EthernetInterfaces":[{"MACAddress":"a4bf01000001","ComponentID":"n1","IPAddress":"10.1.2.3"},{"MACAddress":"a4bf01000002","ComponentID":"n2"},{"MACAddress":"a4bf01000003","ComponentID":"n3"},
+			{"MACAddress":"a4bf01000001","ComponentID":"n3"}]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := Write(d, Options{Endpoint: "http://s3"})
+	if len(s.Nodes) != 1 || s.Nodes[0].Name != "n1" {
+		t.Errorf("%v", s.Nodes)
+	}
+	want := []string{
+		"n2 is left out: it is disabled in the inventory, and the service gives it the image of undeclared machines",
+		"n3 has the MAC a4:bf:01:00:00:01, which is n1's, too: it is left to that one",
+		"n4 is left out: the service has nothing for it to boot",
+	}
+	if diff := cmp.Diff(want, s.Notes); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff([]Missing{{"n3", "its kernel or its initrd is neither in S3 nor behind HTTP"}}, s.Missing); diff != "" {
+		t.Error(diff)
+	}
+	if got := string(s.Files["nodes.boot.hcl"]); !strings.Contains(got, `cidr = "10.1.2.0/24"`) || !strings.Contains(got, "arm64 = group.unknown-aarch64") {
+		t.Error(got)
+	}
+}

@@ -65,7 +65,7 @@ type plan struct {
 	stores  map[string]string // by name: s3 bucket, or the beginning of URLs
 	cidr    netip.Prefix
 	notes   []string
-	missing []string // nodes that the service boots
+	missing []Missing
 }
 
 func (p *plan) note(format string, args ...any) {
@@ -83,8 +83,14 @@ func newPlan(d *Dump, o Options) *plan {
 		case !ok:
 			p.note("%s is left out: the service has nothing for it to boot", c.ID)
 			continue
+		case c.EndpointEnabled != nil && !*c.EndpointEnabled && d.discovers():
+			p.note("%s is left out: it is disabled in the inventory, and the service gives it the image of undeclared machines", c.ID)
+			continue
 		case len(c.macs) == 0:
-			p.missing = append(p.missing, c.ID)
+			p.missing = append(p.missing, Missing{c.ID, "the inventory has no MAC of it"})
+			continue
+		case !served(b.kernel) || b.initrd != "" && !served(b.initrd):
+			p.missing = append(p.missing, Missing{c.ID, "its kernel or its initrd is neither in S3 nor behind HTTP"})
 			continue
 		}
 		n := &Node{Name: c.ID, MACs: c.macs, Old: d.Script(c), nid: c.NID.String(), addr: c.addr}
@@ -109,6 +115,12 @@ func newPlan(d *Dump, o Options) *plan {
 	}
 	p.network()
 	return p
+}
+
+// served reports whether machines can be given a file from where it is. A plain path is one of the service's own TFTP server.
+func served(address string) bool {
+	u, err := url.Parse(address)
+	return err == nil && (strings.EqualFold(u.Scheme, "s3") || (u.Scheme == "http" || u.Scheme == "https") && u.Host != "")
 }
 
 // archOf is the inventory's word for a processor in ours.
@@ -151,6 +163,10 @@ func (p *plan) strangers() {
 			continue
 		}
 		r := p.dump.byName[name]
+		if !served(r.Kernel) || r.Initrd != "" && !served(r.Initrd) {
+			p.note("%s is left out: its kernel or its initrd is neither in S3 nor behind HTTP", name)
+			continue
+		}
 		g := &group{tag: name, kernel: r.Kernel, initrd: r.Initrd, arch: archOf(arch), words: ownWords(&boot{params: r.Params, initrd: r.Initrd}, &Component{})}
 		if slices.ContainsFunc(p.unknown, func(x *group) bool { return x.arch == g.arch }) {
 			p.note("%s is left out: there is another one for %s", name, g.arch)
@@ -254,21 +270,20 @@ func signedObject(word string) (role, object string) {
 	}
 }
 
-// add adds a file. One that is neither in S3 nor behind HTTP cannot be served.
+// add adds a file that is served.
 func (p *plan) add(m *image, role, address string) {
 	u, err := url.Parse(address)
 	switch {
-	case err == nil && strings.EqualFold(u.Scheme, "s3"):
+	case err != nil:
+	case strings.EqualFold(u.Scheme, "s3"):
 		bucket, key, _ := strings.Cut(strings.Trim(u.Host+"/"+strings.TrimPrefix(u.Path, "/"), "/"), "/")
 		store := identifier(bucket)
 		p.stores[store] = bucket
 		m.files = append(m.files, file{role, store, key})
-	case err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "":
+	default:
 		store, begin := identifier(u.Host), u.Scheme+"://"+u.Host+"/"
 		p.stores[store] = begin
 		m.files = append(m.files, file{role, store, strings.TrimPrefix(address, begin)})
-	default:
-		p.note("the %s %q is left out: it is neither in S3 nor behind HTTP", role, address)
 	}
 }
 

@@ -14,6 +14,16 @@ type boot struct {
 	shared         bool   // the record is a role's, or Default
 }
 
+// discovers reports whether the service has something to boot for machines that the inventory does not know.
+func (d *Dump) discovers() bool {
+	for name := range d.byName {
+		if strings.HasPrefix(name, unknownPrefix) {
+			return true
+		}
+	}
+	return false
+}
+
 // choose finds a node's record: under its own name, or that of its NID; under its role; under Default. The first one counts, whole.
 func (d *Dump) choose(c *Component) (b boot, ok bool) {
 	var r *Record

@@ -16,12 +16,14 @@ import (
 
 // Spec is what a dump becomes.
 type Spec struct {
-	Files map[string][]byte
-	Nodes []*Node
-	Notes []string // what a person should look at: what was left out, and what was made up
-	// Missing are nodes that the service boots and the spec does not, for want of a MAC.
-	Missing []string
+	Files   map[string][]byte
+	Nodes   []*Node
+	Notes   []string // what a person should look at: what was left out, and what was made up
+	Missing []Missing
 }
+
+// Missing is a node that the service boots and the spec does not.
+type Missing struct{ Name, Why string }
 
 // Write writes a spec that boots the nodes of a dump as the service does.
 func Write(d *Dump, o Options) *Spec {

@@ -289,3 +289,45 @@ func TestCrayFallback(t *testing.T) {
 		t.Errorf("the kernel was asked for %d times, want 3", n)
 	}
 }
+
+// What an operator sees of files in S3: where they are, in which version, how they are delivered; a new version is taken over, and is no
+// difference to the commit.
+func TestCrayOperator(t *testing.T) {
+	ctx := oneBoot(t)
+	c := newCray(ctx, t)
+	run := func(args ...string) string {
+		t.Helper()
+		out, err := c.Hostler(ctx, args...).CombinedOutput()
+		if err != nil {
+			t.Fatalf("hostler %s: %v\n%s", strings.Join(args, " "), err, out)
+		}
+		return string(out)
+	}
+	s3 := "-var=s3=http://10.77.0.9:7480"
+	explained := func(etag string) {
+		t.Helper()
+		out := run("explain", s3, "nid000001.file.rootfs")
+		for _, want := range []string{"rootfs etag " + etag + ", ", "set by store.boot_images: s3://boot-images/" + image + "rootfs at http://10.77.0.9:7480, fetched by the machine itself, by a URL that is signed when it asks and holds for 15m"} {
+			if !strings.Contains(out, want) {
+				t.Errorf("%q is not in\n%s", want, out)
+			}
+		}
+		if out := run("plan", s3); !strings.Contains(out, "No changes") {
+			t.Errorf("a plan of what is served:\n%s", out)
+		}
+	}
+	explained("7c05cc9bac65526b816c0a23cbb7ee34")
+	c.s3.Start() // beside the other, on the same files
+	defer c.s3.Stop()
+	c.s3.Put("boot-images", image+"rootfs", []byte("another root file system\n"))
+	if err := c.Edit(`hold      = "15m"`, `hold      = "20m"`); err != nil { // a commit has S3 looked at, as the poll does
+		t.Fatal(err)
+	}
+	if err := c.Commit(ctx, "cray: wait longer"); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Served(ctx); err != nil {
+		t.Fatal(err)
+	}
+	explained("2cc55481071e271384759579b53a6c90")
+}

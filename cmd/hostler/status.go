@@ -90,7 +90,11 @@ func (env *environment) printStatus(st *serverStatus, all bool) int {
 		row("Fetching", "%s", fetchText(f))
 	}
 	for _, c := range r.Clocks {
-		row("Clock", "that of %s (s3 %q) is %s from this host's; URLs are signed by it", c.Endpoint, c.Name, c.Ahead.Round(time.Second))
+		way := "ahead of"
+		if c.Ahead < 0 {
+			way = "behind"
+		}
+		row("Clock", "that of %s (s3 %q) is %s %s this host's; URLs are signed by it", c.Endpoint, c.Name, c.Ahead.Abs().Round(time.Second), way)
 	}
 	for _, i := range st.DHCP.Interfaces {
 		row("Interface", "%s", interfaceText(i))

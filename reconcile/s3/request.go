@@ -111,6 +111,9 @@ func (s *Service) once(ctx context.Context, a *account, o fact.Object, headers h
 		if errors.As(err, &u) {
 			err = u.Err
 		}
+		if unknown := (x509.UnknownAuthorityError{}); errors.As(err, &unknown) {
+			return nil, false, fmt.Errorf("asking %s: %w: name its authority with ca_file in the s3 block of the server's configuration", o.Endpoint, err)
+		}
 		return nil, false, fmt.Errorf("asking %s: %w", o.Endpoint, err)
 	}
 	if a != nil {

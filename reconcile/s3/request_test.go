@@ -2,11 +2,19 @@ package s3_test
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
+	"math/big"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -148,6 +156,57 @@ func TestSkewedClock(t *testing.T) {
 		if d := cmp.Diff(want, got); d != "" {
 			t.Error(d)
 		}
+	}
+}
+
+// selfSigned makes a certificate for loopback that no system trusts.
+func selfSigned(t *testing.T) (certFile, keyFile string) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		IsCA: true, BasicConstraintsValid: true,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	secret, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	certFile, keyFile = dir+"/cert.pem", dir+"/key.pem"
+	for name, block := range map[string]*pem.Block{certFile: {Type: "CERTIFICATE", Bytes: der}, keyFile: {Type: "PRIVATE KEY", Bytes: secret}} {
+		if err := os.WriteFile(name, pem.EncodeToMemory(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return certFile, keyFile
+}
+
+// A private authority is trusted where the configuration names it, and the error says so where it does not.
+func TestPrivateAuthority(t *testing.T) {
+	srv := s3test.Prepare(t, "boot-images")
+	srv.CertFile, srv.KeyFile = selfSigned(t)
+	srv.Start()
+	srv.Put("boot-images", "kernel", []byte("kernel"))
+	o := srv.Object("boot-images", "kernel")
+	if f, err := srv.Service().Stat(context.Background(), o); err != nil || f.Size != 6 {
+		t.Errorf("%+v, %v", f, err)
+	}
+	account := srv.Account()
+	account.CAFile = ""
+	service, err := s3.New([]s3.Account{account}, s3test.Getenv, time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = service.Stat(context.Background(), o)
+	if err == nil || !strings.HasPrefix(err.Error(), "asking "+srv.Endpoint+": ") || !strings.HasSuffix(err.Error(), ": name its authority with ca_file in the s3 block of the server's configuration") {
+		t.Error(err)
 	}
 }
 

@@ -119,8 +119,13 @@ func (w *walker) server(traffic, format string, args ...any) {
 // tokens are the boot's id and secret, wherever they stand.
 var tokens = regexp.MustCompile(`\b((?:hostler\.)?boot=)(?:none|[0-9A-HJKMNP-TV-Z]{26}\.[A-Za-z0-9]+)`)
 
+// signatures open an object in S3 to whoever has them.
+var signatures = regexp.MustCompile(`\b(X-Amz-(?:Signature|Security-Token)=)[0-9A-Za-z%._~-]+`)
+
 // mask hides what differs from boot to boot, and must not be shown to who reads a transcript.
-func mask(s string) string { return tokens.ReplaceAllString(s, "${1}<boot>") }
+func mask(s string) string {
+	return signatures.ReplaceAllString(tokens.ReplaceAllString(s, "${1}<boot>"), "${1}<signed>")
+}
 
 // digests are content digests in URLs, which nobody reads to the end.
 var digests = regexp.MustCompile(`\b([0-9a-f]{12})[0-9a-f]{52}\b`)

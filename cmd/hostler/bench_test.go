@@ -38,8 +38,8 @@ func (l *lab) largeFleet(b testing.TB, n int) (repo, spec string) {
 }
 
 // serveAll serves the repository, and gives the machine an address once a revision is in force.
-func (l *lab) serveAll(repo string) *running {
-	s := l.serve("-var", "files="+l.files(), repo)
+func (l *lab) serveAll(repo string, flags ...string) *running {
+	s := l.serve(append(flags, "-var", "files="+l.files(), repo)...)
 	s.eventually("the first revision", func() bool {
 		out, _ := s.hostler("status")
 		return strings.Contains(out, "served since")

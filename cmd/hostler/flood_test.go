@@ -33,7 +33,7 @@ func TestFlood(t *testing.T) {
 	must(t, "ip", "-n", l.machine, "route", "add", "10.77.0.1", "dev", "eth0", "src", "10.78.0.2")
 	must(t, "ip", "-n", l.server, "route", "add", "10.78.0.0/24", "dev", "eth0")
 	calm := s.usage()
-	f := l.flood()
+	f := l.flood(0)
 	s.eventually("the flood to be on its way", func() bool { return f.sent("DISCOVER") > 2*floodDiscovers })
 	r, out, err := l.storm(repo, files, "-over=2s", "-hurry")
 	if err != nil || r.Ready != machines || len(r.Failures) > 0 {
@@ -80,15 +80,15 @@ func (f *flooding) sent(what string) int { f.mu.Lock(); defer f.mu.Unlock(); ret
 
 func (f *flooding) String() string { f.mu.Lock(); defer f.mu.Unlock(); return fmt.Sprint(f.counts) }
 
-// flood begins a flood from the machines' side.
-func (l *lab) flood() *flooding {
+// flood begins a flood from the machines' side, of the server's ports or of those so far above them.
+func (l *lab) flood(above int) *flooding {
 	l.t.Helper()
 	f := &flooding{t: l.t, counts: map[string]int{}}
 	ctx, cancel := context.WithCancel(context.Background())
 	var senders sync.WaitGroup
 	f.stop = func() { cancel(); senders.Wait() }
 	l.t.Cleanup(f.stop)
-	dhcp, tftp := l.udp(67), l.udp(69)
+	dhcp, tftp := l.udp(67+above), l.udp(69+above)
 	senders.Go(func() { f.every(ctx, "DISCOVER", floodDiscovers, func(n uint32) { dhcp.Write(strange(n).ToBytes()) }) })
 	senders.Go(func() { f.every(ctx, "malformed", floodMalformed, func(n uint32) { dhcp.Write(malformed(n)) }) })
 	senders.Go(func() {
@@ -105,7 +105,7 @@ func (l *lab) flood() *flooding {
 			default:
 				return
 			}
-			conns.Go(func() { defer func() { <-slots }(); l.strangeHTTP(ctx, n) })
+			conns.Go(func() { defer func() { <-slots }(); l.strangeHTTP(ctx, 8080+above, n) })
 		})
 		conns.Wait()
 	})
@@ -172,10 +172,10 @@ func malformed(n uint32) []byte {
 }
 
 // strangeHTTP is a connection that says nothing, or nonsense, or asks in the name of nobody, and is never closed first.
-func (l *lab) strangeHTTP(ctx context.Context, n uint32) {
+func (l *lab) strangeHTTP(ctx context.Context, port int, n uint32) {
 	var c net.Conn
 	err := inNamespace(l.machine, func() (err error) {
-		c, err = net.DialTimeout("tcp4", "10.77.0.1:8080", time.Second)
+		c, err = net.DialTimeout("tcp4", fmt.Sprintf("10.77.0.1:%d", port), time.Second)
 		return err
 	})
 	if err != nil {

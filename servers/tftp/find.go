@@ -96,9 +96,7 @@ func (s *Server) recognise(snap *render.Snapshot, e *fact.Event) {
 	if lease, held := s.Leases.Holder(e.Peer); held {
 		e.MAC, e.Node = lease.MAC, lease.Node
 	} else if snap != nil {
-		if n, ok := snap.Node(e.Peer.String()); ok {
-			e.MAC, e.Node = n.MAC, n.Name
-		}
+		e.MAC, e.Node, _ = snap.At(e.Peer)
 	}
 }
 

@@ -66,6 +66,8 @@ func Offline(s *render.Snapshot, mac fact.MAC) *Memory {
 				return "(http," + netip.AddrPortFrom(server, 8080).String() + ")"
 			case fact.LateBoot:
 				return "none"
+			case fact.LateSeed:
+				return base + "/cloud-init/boot=none"
 			case fact.LateConfig:
 				return base + "/config/" + url.PathEscape(arg) + "?boot=none"
 			case fact.LateRetries:

@@ -39,6 +39,18 @@ func (p *parser) checkIdentities() {
 			ids[id] = n
 		}
 	}
+	p.checkXnames(names)
+}
+
+// checkXnames refuses an xname that is another node's name: whoever asks for a boot script by it would get that one's.
+func (p *parser) checkXnames(names map[fact.NodeName]*nodeSource) {
+	for _, n := range p.nodeList {
+		for _, id := range n.IDs {
+			if other := names[fact.NodeName(id.Value)]; id.Name == "xname" && other != nil && other != n {
+				p.twice(n, "ids", "xname-is-a-name", "Xname is another node's name", fmt.Sprintf("%s has the xname %q, and %s has that name. A boot script is asked for by either.", n.Address, id.Value, other.Address), other.at("name"))
+			}
+		}
+	}
 }
 
 // owner is an interface of a node.
@@ -89,6 +101,9 @@ func (p *parser) checkProfile(pr *profile) {
 		return spot{}
 	}
 	p.checkSettings(&pr.Settings, pr.Image, at)
+	if r := pr.Settings.Retry; r.Fallback != "" && r.Attempts <= 0 {
+		p.rep.warn("fallback-unused", at("retry.fallback"), "Fallback is never used", fmt.Sprintf("The image is tried for ever before image.%s. Set attempts, too.", r.Fallback))
+	}
 	codes := map[uint8]string{}
 	for _, o := range pr.Settings.Options {
 		if other, ok := codes[o.Code]; ok {

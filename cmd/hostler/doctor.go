@@ -177,14 +177,19 @@ func (d *doctor) finish() int {
 	return exitOK
 }
 
+// reported is how long servers take to report a step after they sent the answer.
+const reported = 200 * time.Millisecond
+
 // explain adds what the server says of a play that went wrong.
 func (d *doctor) explain(ctx context.Context, subnet string, mac fact.MAC) {
 	if d.client == nil {
 		return
 	}
+	time.Sleep(reported)
 	var told []stuckMachine
 	q := url.Values{"machine": {mac.String()}, "after": {"1ns"}}
 	if err := d.client.Get(ctx, "/v1/stuck?"+q.Encode(), &told); err != nil || len(told) == 0 {
+		d.found(checkup.Finding{Subnet: subnet, Check: "at the server", Result: checkup.Warn, Text: fmt.Sprintf("it does not say how it saw the play: %v", err), Advice: "`hostler boots " + mac.String() + "` may."})
 		return
 	}
 	m := told[0]

@@ -50,6 +50,10 @@ func (d *doctor) examineServer() {
 			tell(r, "notice", fmt.Sprintf("%s %s: %s (%s, last %s ago)", n.Kind, n.Subject, n.Detail, plural(int(n.Count), "time"), ago(since)), noticeAdvice[n.Kind])
 		}
 	}
+	for _, c := range st.Reconcile.Clocks {
+		tell(checkup.Warn, "clock of s3 "+c.Name, fmt.Sprintf("that of %s is %s from this host's", c.Endpoint, c.Ahead.Round(time.Second)),
+			"URLs are signed by the store's clock, so machines are not hurt; set both by NTP nevertheless.")
+	}
 	for _, r := range st.DHCP.Relays {
 		tell(checkup.OK, "relay "+r.Addr.String(), fmt.Sprintf("last heard %s ago, for subnet %s", ago(time.Since(r.Last)), r.Subnet), "")
 	}

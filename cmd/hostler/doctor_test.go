@@ -425,3 +425,14 @@ warn  notice                        unknown relay agent 10.9.0.1: no subnet (3 t
 		t.Errorf("exit %d", code)
 	}
 }
+
+// of gives the findings of a check.
+func of(found []checkup.Finding, check string) string {
+	var texts []string
+	for _, f := range found {
+		if f.Check == check {
+			texts = append(texts, string(f.Result)+" "+f.Text)
+		}
+	}
+	return strings.Join(texts, "\n")
+}

@@ -27,13 +27,14 @@ type surroundings struct {
 	wires    map[string]diagnosis.Wire // by subnet
 	proven   map[string]bool           // images with which a machine was ready
 	images   map[string][]diagnosis.File
-	stores   *storeCheck // nil: stores are not asked
+	objects  map[string]string // in S3, by their unsigned URLs
+	stores   *storeCheck       // nil: stores are not asked
 }
 
 // surroundings looks around. With ask, stores that deliver files themselves are asked for them, a moment each.
 func (s *server) surroundings(ask bool) *surroundings {
 	snapshot, rev := s.recon.Current()
-	a := &surroundings{s: s, snapshot: snapshot, dhcp: s.dhcp.State(), wires: map[string]diagnosis.Wire{}, images: map[string][]diagnosis.File{}}
+	a := &surroundings{s: s, snapshot: snapshot, dhcp: s.dhcp.State(), wires: map[string]diagnosis.Wire{}, images: map[string][]diagnosis.File{}, objects: map[string]string{}}
 	a.host = diagnosis.Host{Revision: rev, LeaseError: a.dhcp.LeaseError}
 	if ask {
 		a.stores = newStoreCheck()
@@ -56,21 +57,42 @@ func (s *server) surroundings(ask bool) *surroundings {
 	artifacts := s.recon.Artifacts()
 	for i := range snapshot.Fleet().Images {
 		m := &snapshot.Fleet().Images[i]
-		a.images[m.Name] = imageFiles(m, artifacts)
+		a.images[m.Name] = a.imageFiles(m, artifacts)
 	}
 	return a
 }
 
 // imageFiles are the files that a boot of the image fetches.
-func imageFiles(m *spec.Image, artifacts render.Artifacts) (files []diagnosis.File) {
+func (a *surroundings) imageFiles(m *spec.Image, artifacts render.Artifacts) (files []diagnosis.File) {
 	stages := map[string]fact.Stage{"kernel": fact.StageKernel, "initrd": fact.StageInitrd}
 	for _, f := range m.Files {
 		if stage, boots := stages[f.Role]; boots {
 			x := artifacts[f.File.ID()]
-			files = append(files, diagnosis.File{Stage: stage, Name: cmp.Or(x.URL, f.Name), Size: x.Size, Foreign: x.URL != ""})
+			files = append(files, diagnosis.File{Stage: stage, Name: cmp.Or(a.unsigned(x.URL), f.Name), Size: x.Size, Foreign: x.URL != ""})
 		}
 	}
 	return files
+}
+
+// unsigned is a store's URL of a file. For an object that is signed when somebody asks, it remembers which one that is.
+func (a *surroundings) unsigned(address string) string {
+	for _, p := range fact.Text(address).Parts() {
+		if o, err := fact.ParseObject(p.Value); p.Kind == fact.LatePresign && err == nil {
+			a.objects[o.URL()] = p.Value
+			return o.URL()
+		}
+	}
+	return address
+}
+
+// signed is the URL by which a machine gets a file now.
+func (a *surroundings) signed(address string) string {
+	if object, ok := a.objects[address]; ok {
+		if signed, err := a.s.s3.Presign(object); err == nil {
+			return signed
+		}
+	}
+	return address
 }
 
 // wire says how a subnet is reached and served.
@@ -155,7 +177,7 @@ func (a *surroundings) caseOf(mac fact.MAC, boot *timeline.Boot) *diagnosis.Case
 	}
 	for _, f := range c.Node.Files {
 		if f.Foreign && a.stores != nil && boot != nil && boot.Stage >= fact.StageScript && boot.Outcome == timeline.Stuck {
-			down, missing := a.stores.ask(f.Name)
+			down, missing := a.stores.ask(f.Name, a.signed)
 			c.Node.StoreDown, c.Node.Missing = cmp.Or(c.Node.StoreDown, down), cmp.Or(c.Node.Missing, missing)
 		}
 	}

@@ -78,7 +78,7 @@ func newStoreCheck() *storeCheck {
 }
 
 // ask says why the store does not answer, or that it has no such file. A signed URL may be good for GET only, so one byte is asked for.
-func (c *storeCheck) ask(address string) (down, missing string) {
+func (c *storeCheck) ask(address string, signed func(string) string) (down, missing string) {
 	if told, ok := c.told[address]; ok {
 		return told[0], told[1]
 	}
@@ -87,7 +87,7 @@ func (c *storeCheck) ask(address string) (down, missing string) {
 	}
 	defer func() { c.told[address] = [2]string{down, missing} }()
 	shown, _, _ := strings.Cut(address, "?")
-	req, err := http.NewRequest(http.MethodGet, address, nil)
+	req, err := http.NewRequest(http.MethodGet, signed(address), nil)
 	if err != nil {
 		return "", shown + ": not a URL"
 	}

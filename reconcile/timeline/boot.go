@@ -204,7 +204,11 @@ func (r *running) observe(e *fact.Event) {
 	if r.Start.IsZero() || e.Time.Before(r.Start) {
 		r.Start = e.Time
 	}
-	if end := e.Time.Add(max(e.Duration, 0)); end.After(r.Last) {
+	end := e.Time // of a DHCP reply, when it left
+	if e.Stage > fact.StageAck {
+		end = end.Add(max(e.Duration, 0))
+	}
+	if end.After(r.Last) {
 		r.Last = end
 	}
 	if e.Node != "" {

@@ -18,17 +18,21 @@ import (
 
 // known is what a file should be.
 type known struct {
-	what   string // kernel, initrd, loader, ...
-	digest fact.Digest
+	what   string      // kernel, initrd, loader, ...
+	digest fact.Digest // empty: not known
 	size   int64
+	etag   string // instead of the digest, of an object in S3
 }
 
 // filesOf are the files of a snapshot that machines fetch.
 func filesOf(s *render.Snapshot) map[string]known {
 	files := map[string]known{}
 	for _, f := range s.Files() {
-		k := known{f.Stage.String(), f.Digest, f.Size}
-		files[cmp.Or(f.URL, "/files/"+string(f.Digest)+"/"+f.Name)] = k
+		k := known{f.Stage.String(), f.Digest, f.Size, ""}
+		if f.ByETag {
+			k.digest, k.etag = "", f.ETag
+		}
+		files[cmp.Or(unsigned(f.URL), "/files/"+string(f.Digest)+"/"+f.Name)] = k
 		if _, taken := files[f.Name]; f.Stage == fact.StageLoader && !taken { // by TFTP; the author's loaders stand first
 			files[f.Name] = k
 		}
@@ -36,8 +40,22 @@ func filesOf(s *render.Snapshot) map[string]known {
 	return files
 }
 
+// unsigned is a store's URL of a file, without the signature that an object in S3 gets when a machine asks.
+func unsigned(address string) string {
+	for _, p := range fact.Text(address).Parts() {
+		if o, err := fact.ParseObject(p.Value); p.Kind == fact.LatePresign && err == nil {
+			return o.URL()
+		}
+	}
+	return address
+}
+
 func (p *player) expected(address string) (known, bool) {
 	if k, ok := p.known[address]; ok {
+		return k, true
+	}
+	bare, _, _ := strings.Cut(address, "?")
+	if k, ok := p.known[bare]; ok {
 		return k, true
 	}
 	u, err := url.Parse(address)
@@ -118,11 +136,23 @@ func (p *player) whole(check, name string, f bootsim.File, took time.Duration) {
 		p.fail(check, fmt.Sprintf("%s instead of %d", text, k.size), "Compare the file at its store with the spec.")
 	case ok && k.digest != "":
 		p.ok(check, text+", digest as reviewed")
+	case ok && k.etag != "":
+		p.sameObject(check, name, text, k.etag)
 	case ok:
 		p.warn(check, text+"; the spec says no sha256, so nobody knows whether it is the right file", "Declare `sha256` and `size`.")
 	default:
 		p.ok(check, text)
 	}
+}
+
+// sameObject asks a store whether its object is the one that was reviewed.
+func (p *player) sameObject(check, address, text, etag string) {
+	resp, err := p.Station.Ask(http.MethodGet, address, "bytes=0-0")
+	if err == nil && strings.Trim(resp.Header.Get("ETag"), `"`) != strings.Trim(etag, `"`) {
+		p.fail(check, fmt.Sprintf("%s: the object was replaced: its ETag is %s instead of %s", text, resp.Header.Get("ETag"), etag), "`hostler plan` shows what is there now.")
+		return
+	}
+	p.ok(check, text+", ETag as reviewed")
 }
 
 // shown is a file and where it comes from: of a URL, without the path, which may have a digest, and the query, which may be a signature.

@@ -265,6 +265,13 @@ func TestDoctor(t *testing.T) {
 		found, code = here("lab")
 		expect(t, dropNotices(found), code, offer, at)
 	})
+	t.Run("replies are given another source", func(t *testing.T) {
+		block(t, l.server, "out udp sport 67 ip saddr set 10.77.0.5")
+		found, code := there("lab", "-node=bios1")
+		if text := strings.Join(wrong(dropNotices(found)), "\n"); code != exitNo || !strings.Contains(text, "fail reply source: the reply comes from 10.77.0.5 and says that its server is 10.77.0.1") {
+			t.Errorf("exit %d: %s", code, text)
+		}
+	})
 	t.Run("TFTP is dropped", func(t *testing.T) {
 		block(t, l.server, "in udp dport 69 drop")
 		found, code := there("lab", "-node=bios1")

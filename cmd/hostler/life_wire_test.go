@@ -231,6 +231,9 @@ func TestLoop(t *testing.T) {
 	if !strings.Contains(out, "held  (it boots in a loop") {
 		t.Errorf("no event:\n%s", out)
 	}
+	if out, _ := l.s.hostler("boots", "bios1", "-after=1ns"); !strings.Contains(out, "[loop-broken]") {
+		t.Errorf("not explained:\n%s", out)
+	}
 	l.again()
 	if got := l.starts(); !strings.Contains(got, "held: it boots in a loop") {
 		t.Errorf("after a crash it starts by %q", got)

@@ -168,7 +168,7 @@ func (a *surroundings) caseOf(mac fact.MAC, boot *timeline.Boot) *diagnosis.Case
 		return c
 	}
 	c.Wire = a.wires[info.Subnet]
-	c.Node = diagnosis.Node{Name: info.Name, MAC: info.MAC, Held: info.Hold, Image: info.Image, Proven: a.proven[info.Image], Files: a.images[info.Image]}
+	c.Node = diagnosis.Node{Name: info.Name, MAC: info.MAC, Held: info.Hold, Looped: info.Assignment != nil && info.Assignment.Hold.By == breaker, Image: info.Image, Proven: a.proven[info.Image], Files: a.images[info.Image]}
 	if lease, ok := a.s.leases.Held(mac, info.Subnet); ok {
 		c.Node.Addr = lease.Addr
 		if lease.State == fact.Expired {

@@ -440,8 +440,9 @@ func TestStuckCovers(t *testing.T) {
 		covered[c.rule] = true
 	}
 	recorded := map[string]string{
-		"refused": "of what the other rules explain, nothing is left",
-		"silent":  "of what the other rules explain, nothing is left",
+		"loop-broken": "TestLoop has machines that are held for their loops",
+		"refused":     "of what the other rules explain, nothing is left",
+		"silent":      "of what the other rules explain, nothing is left",
 	}
 	for _, r := range diagnosis.Rules() {
 		if !covered[r.Name] && recorded[r.Name] == "" {

@@ -224,6 +224,10 @@ func loaderSilent(c *Case) (string, bool) {
 	return fmt.Sprintf("%d bytes sent until %s", l.Bytes, l.Last.UTC().Format(time.TimeOnly)), l.Count > l.Bad+c.Boot.Probes
 }
 
+func loopBroken(c *Case) (string, bool) {
+	return c.Node.Held, c.Node.Looped && c.stage() <= fact.StageScript
+}
+
 func held(c *Case) (string, bool) {
 	if c.Boot == nil {
 		return c.Node.Held, c.Node.Held != ""

@@ -25,6 +25,7 @@ type Node struct {
 	Name      fact.NodeName // empty: nobody declared it
 	MAC       fact.MAC      // of the card that it boots by
 	Held      string        // why it is held back; empty: it is not
+	Looped    bool          // it is held because it booted in a loop
 	Image     string
 	Files     []File     // that the image boots
 	Proven    bool       // a machine with this image has been ready

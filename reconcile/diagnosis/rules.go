@@ -144,6 +144,13 @@ var rules = []Rule{
 		condition: loaderSilent,
 	},
 	{
+		Name: "loop-broken", Symptoms: []int{21},
+		Sees:      "A script that says \"held: it boots in a loop\", and asks again",
+		Cause:     "the server holds the machine because it began one boot after the other, and none came to its end",
+		Advice:    "`hostler boots NODE -n=0` shows how far each boot came. Mend that: a commit that changes what the machine boots lets it go, and so does `hostler release NODE`.",
+		condition: loopBroken,
+	},
+	{
 		Name: "held", Meant: true,
 		Sees:      "A script that says \"held\", or \"disabled in the spec\", and asks again",
 		Cause:     "somebody wants the machine to wait",

@@ -160,6 +160,7 @@ var cases = []struct {
 	{"transfer-breaks", lease + "5s loader unknown probe\n5s loader unknown failed what=Read_Request file=ipxe.efi resent=6 | the machine fell silent after 0 of 70000 bytes", nil, "Read Request ipxe.efi: the machine fell silent after 0 of 70000 bytes; 6 packets were sent again"},
 	{"transfer-breaks", lease + "5s loader unknown ok bytes=70000 resent=40", nil, "40 packets were sent again"},
 	{"loader-silent", loader, nil, "70000 bytes sent until 12:00:05"},
+	{"loop-broken", ipxe + "9s script ipxe ok bytes=700 what=GET file=bootscript | held: it boots in a loop", func(c *Case) { c.Node.Held, c.Node.Looped = "it boots in a loop: 5 boots", true }, "it boots in a loop: 5 boots"},
 	{"held", ipxe + "9s script ipxe ok bytes=700 what=GET file=bootscript | held: disk is being replaced", func(c *Case) { c.Node.Held = "disk is being replaced" }, "GET bootscript: held: disk is being replaced"},
 	{"held", "", func(c *Case) { c.Node.Held = "disk is being replaced" }, "disk is being replaced"},
 	{"held", ipxe + "9s script ipxe ok bytes=700 what=GET file=bootscript | disabled in the spec", nil, "GET bootscript: disabled in the spec"},

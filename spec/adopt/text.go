@@ -89,6 +89,9 @@ func (p *Proposal) Row(text []byte) ([]byte, error) {
 	for i, column := range header {
 		row[i] = p.cell(column, func(n *spec.Node) string { return rows[n.Place.Row][i] })
 	}
+	if !slices.ContainsFunc(row, func(s string) bool { m, err := fact.ParseMAC(s); return err == nil && m == p.MAC }) {
+		return nil, fmt.Errorf("reading %s: none of its columns holds the MACs of its rows", p.Table)
+	}
 	var line bytes.Buffer
 	w := csv.NewWriter(&line)
 	w.Comma, w.UseCRLF = comma(p.Table), bytes.Contains(text, []byte("\r\n"))

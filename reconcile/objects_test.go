@@ -6,6 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -123,6 +124,45 @@ func TestS3Stores(t *testing.T) {
 			}
 			if _, err := io.ReadFull(f, b); err != nil || string(b) != "rootfs"[at:at+2] {
 				t.Errorf("at %d: %q %v", at, b, err)
+			}
+		}
+	})
+	t.Run("firmware asks for its size, for parts, and whether it changed", func(t *testing.T) {
+		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			f, err := g.r.Open(g.artifact("rootfs").Digest)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer f.Close()
+			w.Header().Set("Content-Type", "application/octet-stream")
+			w.Header().Set("ETag", `"x"`)
+			http.ServeContent(w, r, "", time.Time{}, f)
+		}))
+		defer srv.Close()
+		for _, tt := range []struct{ method, header, value, want string }{
+			{"GET", "", "", "200 6 rootfs"},
+			{"HEAD", "", "", "200 6 "},
+			{"GET", "Range", "bytes=4-", "206 2 fs"},
+			{"GET", "Range", "bytes=1-2", "206 2 oo"},
+			{"GET", "Range", "bytes=9-", "416 "},
+			{"GET", "If-None-Match", `"x"`, "304 "},
+		} {
+			req, err := http.NewRequest(tt.method, srv.URL, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if tt.header != "" {
+				req.Header.Set(tt.header, tt.value)
+			}
+			resp, err := http.DefaultClient.Do(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			body, err := io.ReadAll(resp.Body)
+			resp.Body.Close()
+			if got := fmt.Sprintf("%d %d %s", resp.StatusCode, resp.ContentLength, body); err != nil || got != tt.want && !strings.HasPrefix(got, tt.want+fmt.Sprint(resp.ContentLength)) {
+				t.Errorf("%s %s: %s: %s, %v", tt.method, tt.header, tt.value, got, err)
 			}
 		}
 	})

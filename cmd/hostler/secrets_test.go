@@ -41,7 +41,7 @@ subnet "lab" {
   image       = image.busybox
   config      = template.seed
   vars        = { password = secret("root/password") }
-  kernel_args = { seed = self_url("seed") }
+  kernel_args = { seed = self_url("seed"), cloud = seed_url() }
   pool "reserved" {
     range  = "10.77.0.10-10.77.0.99"
     serves = "reserved"
@@ -196,6 +196,9 @@ func TestSecrets(t *testing.T) {
 	v.wants("after it was ready", v.get(seed), "403", "this boot is not known")
 	v.lease()
 	v.wants("the next boot", v.get(v.seed()), "200")
+	proof := regexp.MustCompile(`cloud=(\S+)`).FindStringSubmatch(v.script(machineMAC))
+	v.wants("cloud-init", v.get(proof[1]+"/user-data"), "200", `password: "Kq2-another-horse\"battery"`)
+	v.wants("cloud-init by address", v.get("http://10.77.0.1:8080/user-data"), "403", "takes the proof of a boot")
 	v.wants("the boot before", v.get(seed), "403", "this boot is not known")
 	v.written()
 }

@@ -197,9 +197,11 @@ func (k *keeper) breakLoop(ctx context.Context, p timeline.Progress) {
 	if snapshot == nil {
 		return
 	}
-	n, ok := snapshot.Node(string(p.Node))
 	most, within := snapshot.Loop(p.Node)
-	if !ok || n.Hold != "" || most == 0 || len(p.InVain) < most {
+	if most == 0 || len(p.InVain) < most {
+		return
+	}
+	if n, ok := snapshot.Node(string(p.Node)); !ok || n.Hold != "" {
 		return
 	}
 	since := p.InVain[len(p.InVain)-most]

@@ -40,6 +40,15 @@ func TestGate(t *testing.T) {
 	if d := cmp.Diff(want, gateLines(good, bad)); d != "" {
 		t.Errorf("-want +got:\n%s", d)
 	}
+	// what was ordered or is installed, for a while, hides nothing of it
+	for _, a := range []render.Assignment{
+		{Override: render.Override{Order: "1", Boot: spec.BootDisk}}, {Hold: render.Hold{Reason: "dusty"}},
+	} {
+		as := render.Assignments{Nodes: map[fact.NodeName]*render.Assignment{"bios1": &a, "uefi1": &a}, Serial: 1}
+		if d := cmp.Diff(want, gateLines(good.Assign(as), bad.Assign(as))); d != "" {
+			t.Errorf("-want +got:\n%s", d)
+		}
+	}
 	// the same state again, with an unrelated change: it was broken before
 	g := loaderless()
 	g.Profiles[0].Settings.KernelArgs[1].Key = "verbose"

@@ -103,9 +103,12 @@ func (s *Snapshot) Assign(as Assignments) *Snapshot {
 			look(name, nil)
 		}
 	}
-	if (s.assignments.Nodes == nil) != (as.Nodes == nil) { // what is not known of any node is served of none
+	switch {
+	case len(changed) == 0 && ((s.assignments.Nodes == nil) == (as.Nodes == nil) || next.sameLives(s)):
+		return &next
+	case (s.assignments.Nodes == nil) != (as.Nodes == nil): // what is not known of any node is served of none
 		next.hashes = next.hashNodes(s)
-	} else if len(changed) > 0 {
+	default:
 		next.hashes = next.rehash(changed)
 	}
 	next.sum()

@@ -95,3 +95,16 @@ func BenchmarkAssign(b *testing.B) {
 		s = s.Assign(render.Assignments{Nodes: next, Serial: uint64(i + 2)})
 	}
 }
+
+// BenchmarkAssignNothing is what the gate pays for looking away from what was ordered, in a fleet of which nobody ordered anything.
+func BenchmarkAssignNothing(b *testing.B) {
+	s, ds := render.Render(bigFleet(b, 100_000), nil, render.Assignments{Nodes: map[fact.NodeName]*render.Assignment{}, Serial: 1})
+	if s == nil {
+		b.Fatal(ds)
+	}
+	for b.Loop() {
+		if s.Assign(render.Assignments{}).Digest() != s.Digest() {
+			b.Fatal("another digest")
+		}
+	}
+}

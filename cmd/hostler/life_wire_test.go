@@ -189,6 +189,12 @@ func TestOrders(t *testing.T) {
 	})
 	l.expect("after it, for what was booted by an override is not installed,", "kernel")
 
+	l.order(`disk, once \(by root since [^u]*\)\n`, "override", "bios1", "-boot=disk", "-once")
+	l.expect("with an override for one boot from the disk", "disk")
+	l.s.eventually("that to end soon", func() bool { // after its script, the machine may come back for a moment
+		out, _ := l.s.hostler("status")
+		return regexp.MustCompile(`Override +bios1: boot = disk, once \(by root since .* until `).MatchString(out)
+	})
 	l.order("", "override", "bios1", "-boot=disk", "-for=1s")
 	l.s.eventually("the override to expire", func() bool {
 		out, _ := l.s.hostler("nodes")

@@ -269,6 +269,10 @@ func (s *Snapshot) nodeLeaves(n *spec.Node) leaves {
 		l := leaf{path: "text." + x.Template, raw: string(x.Digest), show: "sha256:" + string(x.Digest[:min(12, len(x.Digest))]), place: &n.Place}
 		if t := s.template(x.Template); t != nil {
 			l.layer, l.place = "template."+t.Name, &t.Place
+			if len(x.Secrets) > 0 {
+				with := fmt.Sprintf(", %d times with %s", t.Deliveries, strings.Join(x.Secrets, ", "))
+				l.raw, l.show = l.raw+with, l.show+with
+			}
 		}
 		ls = append(ls, l)
 	}

@@ -30,7 +30,8 @@ func (p *parser) nodeTexts() {
 	p.checked = checked{checker: &kind.Checker{}, right: map[textKey]bool{}}
 	if p.mem != nil && p.mem.checked.checker != nil {
 		p.checked.checker = p.mem.checked.checker
-		if p.mem.templating == p.templating { // nodes whose texts are kept are not looked at
+		// Nodes whose texts are kept are not looked at. What has gathered over many commits is forgotten, and looked at again.
+		if p.mem.templating == p.templating && len(p.mem.checked.right) <= 8*len(p.fleet.Nodes)+1000 {
 			maps.Copy(p.checked.right, p.mem.checked.right)
 		}
 	}

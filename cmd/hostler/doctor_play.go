@@ -52,7 +52,7 @@ func (d *doctor) examineSubnet(ctx context.Context, sn *spec.Subnet, declared in
 		_ = d.client.Post(ctx, "/v1/play", map[string]string{"machine": m.MAC.String()}, nil) // without it, the play is listed as a boot
 	}
 	before := len(d.findings)
-	booted := checkup.Run(ctx, checkup.Config{Snapshot: d.snapshot, Subnet: sn.Name, Machine: m, Station: s, Servers: c.Servers, Report: d.found})
+	booted := checkup.Run(ctx, checkup.Config{Snapshot: d.snapshot, Subnet: sn.Name, Machine: m, Station: s, Servers: c.Servers, Proxy: sn.DHCP == "proxy", Report: d.found})
 	if !booted && slices.ContainsFunc(d.findings[before:], func(f checkup.Finding) bool { return f.Result == checkup.Fail }) {
 		d.explain(context.WithoutCancel(ctx), sn.Name, m.MAC)
 	}
@@ -164,7 +164,9 @@ func (d *doctor) patient(ctx context.Context, sn *spec.Subnet) (m bootsim.Machin
 				return m, false, err
 			}
 			for i := range nodes {
-				if n := &nodes[i]; n.Lease == nil || n.Lease.State != fact.Bound {
+				n := &nodes[i]
+				boots := !slices.Contains([]string{"disk", "off", "hold"}, n.Next)
+				if boots && (n.Lease == nil || n.Lease.State != fact.Bound) {
 					return d.machineOf(n.MAC), false, nil
 				}
 			}
@@ -173,7 +175,7 @@ func (d *doctor) patient(ctx context.Context, sn *spec.Subnet) (m bootsim.Machin
 	if sn.Unknown >= 0 {
 		return d.machineOf(playedMAC(sn.Name)), false, nil
 	}
-	return m, false, fmt.Errorf("there is no machine to play: every declared one was seen, or none is, and strangers are not served")
+	return m, false, fmt.Errorf("there is no machine to play: every declared one that boots was seen, or none is, and strangers are not served")
 }
 
 func (d *doctor) named() (m bootsim.Machine, held bool, err error) {

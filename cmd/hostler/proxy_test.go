@@ -60,4 +60,10 @@ func TestProxy(t *testing.T) {
 	if out, _ := s.hostler("leases"); strings.Contains(out, "52:54:00:77:00") {
 		t.Errorf("hostler gave a lease:\n%s", out)
 	}
+	for _, from := range []struct{ ns, iface string }{{l.machine, "eth0"}, {l.server, "br0"}} {
+		found, code := l.doctor(from.ns, s.socket, "-interface="+from.iface, "-node=uefi1")
+		if other := of(found, "another DHCP server"); code != exitOK || !like(other, "ok 10.77.0.254 *, as the spec has it") {
+			t.Errorf("doctor on %s: exit %d, %s\n%s", from.iface, code, other, strings.Join(wrong(found), "\n"))
+		}
+	}
 }

@@ -221,10 +221,11 @@ func help(map[string]cli.CommandFactory) string {
 		}
 	}
 	group("Write a spec", "init", "adopt", "import bss", "fmt", "validate")
-	group("See what it does", "plan", "boot", "explain", "render")
+	group("See what it does", "plan", "boot", "bootscript", "explain", "render")
 	group("Serve it", "serve", "apply")
 	group("Watch", "status", "nodes", "leases", "inbox", "boots", "doctor")
-	group("Others", "state backup", "completion", "version")
+	group("Order single machines", "hold", "release", "override", "rearm")
+	group("Others", "storm", "state backup", "completion", "version")
 	s.WriteString("\n`hostler <command> -help` tells more. Flags take one or two dashes and stand anywhere.\n")
 	return s.String()
 }

@@ -360,6 +360,9 @@ func (l *Leases) Decline(mac fact.MAC, addr netip.Addr, rest time.Duration) (fac
 	case had.Pool != "":
 		r := record{kind: declined, lease: had, start: now, until: now + int64(rest)}
 		r.lease.State, r.lease.Start, r.lease.Expires = "", time.Time{}, time.Time{}
+		if e.pending == 0 { // now, and not again when the record is durable: a declared machine may be offered it by then
+			e.offer = nil
+		}
 		l.apply(&r)
 		l.enqueue(waiting{record: r})
 	case had.State == fact.Bound:
@@ -393,9 +396,6 @@ func (l *Leases) apply(r *record) {
 		}
 		by := r.lease
 		e.lease, e.start, e.until, e.rest, e.decliner = fact.Lease{}, r.start, 0, max(r.until, e.rest), &by
-		if e.pending == 0 {
-			e.offer = nil
-		}
 	}
 	l.dirty[e.addr] = true
 	e.changed()

@@ -104,3 +104,16 @@ func processors() (j jiffies) {
 func (j jiffies) idleSince(before jiffies) float64 {
 	return float64(j.idle-before.idle) / float64(max(j.all-before.all, 1))
 }
+
+// setSystem sets something of the kernel for all of this machine, as somebody would who tunes a server, and gives what puts it back.
+func setSystem(name, value string) (restore func(), err error) {
+	path := "/proc/sys/" + strings.ReplaceAll(name, ".", "/")
+	old, err := os.ReadFile(path)
+	if err == nil {
+		err = os.WriteFile(path, []byte(value), 0o644)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("setting %s: %w", name, err)
+	}
+	return func() { _ = os.WriteFile(path, old, 0o644) }, nil
+}

@@ -219,9 +219,12 @@ func (s *Snapshot) unhold(n *spec.Node) string {
 	return "it waits until: hostler release " + string(n.Name)
 }
 
-// ordered says whose order it is, since when, and until when.
+// ordered says whose order it is, since when (but for an example's), and until when.
 func ordered(by string, since, until time.Time) string {
-	text := "by " + by + " since " + clockText(since)
+	text := "by " + by
+	if !since.IsZero() {
+		text += " since " + clockText(since)
+	}
 	if !until.IsZero() {
 		text += " until " + clockText(until)
 	}

@@ -60,9 +60,12 @@ func adoptCommand() command {
 }
 
 func (a *adoption) run(ctx context.Context, env *environment, args []string) int {
-	dir, name, ok := env.oneMachine("adopt", args)
-	if !ok {
-		return exitError
+	if len(args) == 0 || len(args) > 2 {
+		return env.fail("adopt: write [DIR] and the machine's MAC, as `hostler inbox` lists it")
+	}
+	dir, name := ".", args[len(args)-1]
+	if len(args) == 2 {
+		dir = args[0]
 	}
 	mac, err := fact.ParseMAC(name)
 	if err != nil {

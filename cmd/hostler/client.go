@@ -37,7 +37,7 @@ func isRefused(err error) bool { return errors.Is(err, syscall.ECONNREFUSED) }
 // serverError prints why a question to the server had no answer, with what to do about it.
 func (env *environment) serverError(err error) int {
 	if errors.Is(err, admin.ErrRefused) {
-		fmt.Fprintf(env.stderr, "hostler: refused: %v\n", err)
+		fmt.Fprintf(env.stderr, "hostler: %v\n", err) // which begins with the word
 		return exitNo
 	}
 	if noServer(err) {

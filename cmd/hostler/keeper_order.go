@@ -118,7 +118,7 @@ func named(s *render.Snapshot, names []string) ([]fact.NodeName, error) {
 	return slices.Compact(nodes), nil
 }
 
-// checkOrder puts an order's words right, or says what is wrong with them.
+// checkOrder puts an order's words right, or says what is wrong with them: the command before it asks the server, and the server.
 func checkOrder(r *admin.OrderRequest) error {
 	r.Reason = strings.TrimSpace(r.Reason)
 	switch {
@@ -130,22 +130,27 @@ func checkOrder(r *admin.OrderRequest) error {
 		return refused("the reason has a control character")
 	case r.For < 0 || r.For > longestOrder || r.For > 0 && r.For < time.Second:
 		return refused("-for=%s: it is a second to a year", r.For)
+	case r.Do == admin.Override:
+		return checkOverride(spec.BootMode(r.Boot), r.Image)
+	}
+	return nil
+}
+
+func checkOverride(mode spec.BootMode, image string) error {
+	switch {
+	case mode == "" && image == "":
+		return refused("an override needs a boot mode or an image")
+	case mode != "" && mode != spec.BootNet && mode != spec.BootDisk && mode != spec.BootOff:
+		return refused("an override's boot is netboot, disk or off, not %s; to install a machine again, rearm it", mode)
+	case image != "" && mode != "" && mode != spec.BootNet:
+		return refused("an image is booted from the network, not by boot = %s", mode)
 	}
 	return nil
 }
 
 // override makes sure that the machines boot as ordered before that holds.
 func (k *keeper) override(ctx context.Context, s *render.Snapshot, nodes []fact.NodeName, r *admin.OrderRequest) error {
-	mode := spec.BootMode(r.Boot)
-	switch {
-	case mode == "" && r.Image == "":
-		return refused("an override needs a boot mode or an image")
-	case mode != "" && mode != spec.BootNet && mode != spec.BootDisk && mode != spec.BootOff:
-		return refused("an override's boot is netboot, disk or off, not %s; to install a machine again, rearm it", mode)
-	case r.Image != "" && mode != "" && mode != spec.BootNet:
-		return refused("an image is booted from the network, not by boot = %s", mode)
-	}
-	o := render.Override{Order: "new", Boot: mode, Image: strings.TrimPrefix(r.Image, "image."), Once: r.Once, Reason: r.Reason, By: r.By}
+	o := render.Override{Order: "new", Boot: spec.BootMode(r.Boot), Image: strings.TrimPrefix(r.Image, "image."), Once: r.Once, Reason: r.Reason, By: r.By}
 	if err := boots(s, nodes, o); err != nil {
 		return err
 	}

@@ -80,6 +80,9 @@ func orderCommand(c command, do admin.Order, flags func(*flag.FlagSet, *admin.Or
 			for _, f := range last {
 				f(&r)
 			}
+			if err := checkOrder(&r); err != nil {
+				return env.serverError(err)
+			}
 			var results []admin.OrderResult
 			if err := admin.NewClient(socketPath(*socket)).Post(ctx, "/v1/orders", r, &results); err != nil {
 				return env.serverError(err)

@@ -5,10 +5,12 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -87,6 +89,9 @@ func (c *Client) do(ctx context.Context, method, path string, body io.Reader, re
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
+		if at := (*url.Error)(nil); errors.As(err, &at) {
+			err = at.Err // its address means nothing to people
+		}
 		return fmt.Errorf("asking the server on %s: %w", c.path, err)
 	}
 	defer resp.Body.Close()

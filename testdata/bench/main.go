@@ -48,7 +48,7 @@ func parts() []part {
 	return []part{
 		{"dhcp", (*bench).dhcp},
 		{"storm", golang("./servers/dhcp", "Packet|Storm|Flood", "20000x")},
-		{"tftp", golang("./servers/tftp", "Peers", "3x")},
+		{"tftp", golang("./servers/tftp", "Peers|Delay", "3x")},
 		{"http", golang("./cmd/hostler", "BootScripts|Files", "3x")},
 		{"commit", golang("./cmd/hostler", "CommitToWire|StartUp", "3x")},
 		{"spec", golang("./spec", "100k", "1x")},

@@ -321,9 +321,7 @@ func (r *running) admit(e *entry) {
 func (r *running) pin(e *entry) {
 	r.addr, r.terms, r.Revision = e.Addr, e.Terms, e.Revision
 	r.terms.Revision = e.Revision
-	if e.Node != "" {
-		r.Node = e.Node
-	}
+	r.Node = e.Node // none, when the machine is no longer declared: the node may be another machine, whose secrets these are not
 	if r.Start.IsZero() {
 		r.Start = e.Time
 	}

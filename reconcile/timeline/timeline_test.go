@@ -467,3 +467,18 @@ func FuzzDecode(f *testing.F) {
 func sealedLine(body []byte) []byte {
 	return append(fmt.Appendf(nil, "%08x ", crc32.Checksum(body, castagnoli)), body...)
 }
+
+// TestTokenOfAnEarlierNode: once a machine is no longer declared, its boot proves to be no node's: that may be another machine by now.
+func TestTokenOfAnEarlierNode(t *testing.T) {
+	tl := open(t, t.TempDir(), &marks{}, time.Now)
+	boot, token := script(t, tl)
+	if node, rev, ok := tl.Check(boot, token, addr1); node != "n1" || rev != "r1" || !ok {
+		t.Fatal(node, rev, ok)
+	}
+	if again, same, err := tl.Script(mac1, "", addr1, fact.Terms{Revision: "r2"}); again != boot || same != token || err != nil {
+		t.Error(again, same, err)
+	}
+	if node, rev, ok := tl.Check(boot, token, addr1); node != "" || rev != "r2" || !ok {
+		t.Error(node, rev, ok)
+	}
+}

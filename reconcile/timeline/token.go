@@ -1,7 +1,6 @@
 package timeline
 
 import (
-	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -67,7 +66,7 @@ func (t *Timeline) Script(mac fact.MAC, node fact.NodeName, addr netip.Addr, ter
 
 // gave reports whether the machine only asks again: what a restart must find is there, and an event will say when it was.
 func (r *running) gave(node fact.NodeName, addr netip.Addr, terms fact.Terms) bool {
-	return r.token != "" && r.ready.IsZero() && r.addr == addr.Unmap() && r.terms == terms && r.Node == cmp.Or(node, r.Node)
+	return r.token != "" && r.ready.IsZero() && r.addr == addr.Unmap() && r.terms == terms && r.Node == node
 }
 
 // find gives the newest boot of a machine if the token and the address are right. The caller holds the mutex.

@@ -200,11 +200,18 @@ func (s *Server) newClient(from, to netip.AddrPort, secure bool) *client {
 // recognise finds the machine by its lease, or, when another DHCP server gave it its address, by the address that it
 // was declared with.
 func (x *exchange) recognise() {
+	snap, _ := x.Current()
 	if lease, held := x.Leases.Holder(x.peer); held {
 		x.event.MAC, x.event.Node, x.known = lease.MAC, lease.Node, true
+		if snap != nil { // a lease outlives the revision that it was made in: another machine may be the node by now
+			x.event.Node = ""
+			if n, ok := snap.Whose(render.Query{MAC: lease.MAC}); ok {
+				x.event.Node = n.Name
+			}
+		}
 		return
 	}
-	if snap, _ := x.Current(); snap != nil {
+	if snap != nil {
 		x.event.MAC, x.event.Node, x.known = snap.At(x.peer)
 	}
 }

@@ -78,3 +78,38 @@ func TestProofIsMasked(t *testing.T) {
 		}
 	}
 }
+
+// TestLeaseOfAnEarlierNode: a machine that the node was once keeps its lease for a while, and nothing of the node's.
+func TestLeaseOfAnEarlierNode(t *testing.T) {
+	var named []fact.NodeName
+	srv := start(t, func(c *Config) {
+		withSecrets(t)(c)
+		lease := fact.Lease{MAC: fact.MAC{0x52, 0x54, 0, 0, 0, 0x99}, Node: "c0001", State: fact.Bound}
+		c.Leases = leases{c0001: lease}
+		c.Boots = naming{&boots{}, &named}
+	})
+	for _, ask := range []string{"/boot/v1/bootscript?mac=52:54:00:00:00:99", "/boot/v1/bootscript?name=c0001", "/boot/v1/bootscript?mac=52:54:00:00:00:01"} {
+		if _, script := srv.raw(t, "127.0.0.1", "GET "+ask+" HTTP/1.1"); ask[len(ask)-2:] != "99" && strings.Contains(script, string(token)) {
+			t.Errorf("%s: the token of c0001's boot is in\n%s", ask, script)
+		}
+	}
+	for _, n := range named {
+		if n != "" {
+			t.Errorf("it has a boot of %s", n)
+		}
+	}
+	if _, data := srv.raw(t, "127.0.0.1", "GET /meta-data HTTP/1.1"); strings.Contains(data, "c0001") {
+		t.Errorf("it is told\n%s", data)
+	}
+}
+
+// naming notes for which node a boot is named.
+type naming struct {
+	*boots
+	nodes *[]fact.NodeName
+}
+
+func (n naming) Script(m fact.MAC, node fact.NodeName, a netip.Addr, terms fact.Terms) (fact.BootID, fact.Token, error) {
+	*n.nodes = append(*n.nodes, node)
+	return n.boots.Script(m, node, a, terms)
+}

@@ -55,6 +55,16 @@ func TestDeliveries(t *testing.T) {
 		{"n1", "BOOT2", "seed", 1, true},
 		{"n1", "BOOT2", "seed", 1, false},
 		{"n1", "BOOT2", "none", 0, false},
+		{"n1", "BOOT1", "seed", 4, false}, // the boot of another interface does not have it begin again
+		{"n1", "BOOT3", "seed", 1, true},
+		{"n1", "BOOT4", "seed", 1, true},
+		{"n1", "BOOT5", "seed", 1, true},
+		{"n1", "BOOT6", "seed", 1, true},
+		{"n1", "BOOT7", "seed", 1, true},
+		{"n1", "BOOT8", "seed", 1, true},
+		{"n1", "BOOT9", "seed", 1, true},
+		{"n1", "BOOT1", "seed", 4, false}, // nor do others that make it forgotten
+		{"n1", "BOOT2", "seed", 1, false},
 	} {
 		ok, err := d.Deliver(t.Context(), fact.NodeName(x.node), fact.BootID(x.boot), x.template, x.most)
 		if err != nil || ok != x.want {

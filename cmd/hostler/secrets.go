@@ -3,7 +3,9 @@ package main
 import (
 	"context"
 	"errors"
+	"maps"
 	"os"
+	"slices"
 
 	"hostler/reconcile/ledger"
 	"hostler/render/fact"
@@ -15,17 +17,31 @@ func secretsOf(c serverconf.Secrets) *secret.Store {
 	return &secret.Store{Folder: c.Folder, EnvPrefix: c.EnvPrefix, LookupEnv: os.LookupEnv}
 }
 
-// deliveries keeps in the ledger how often the newest boot of each node was given texts with secrets.
+// deliveries keeps in the ledger how often the newest boots of each node were given texts with secrets.
 type deliveries struct{ store ledger.Store }
 
 const (
 	deliveredPrefix = "delivered/"
 	deliveredFormat = 1
+	mostCounted     = 8 // boots of a node: each of its interfaces can have one under way
 )
 
 type delivered struct {
-	Boot  fact.BootID    `json:"boot"`
-	Times map[string]int `json:"times"` // by template
+	Boots map[fact.BootID]map[string]int `json:"boots"` // times by template
+}
+
+// of gives the counts of a boot. There are none for a boot that is older than all that are remembered.
+func (x *delivered) of(boot fact.BootID) map[string]int {
+	if x.Boots == nil {
+		x.Boots = map[fact.BootID]map[string]int{}
+	}
+	if x.Boots[boot] == nil {
+		x.Boots[boot] = map[string]int{}
+	}
+	if len(x.Boots) > mostCounted {
+		delete(x.Boots, slices.Min(slices.Collect(maps.Keys(x.Boots)))) // their order is that of time
+	}
+	return x.Boots[boot]
 }
 
 // Deliver implements httpd.Deliveries.
@@ -40,13 +56,11 @@ func (d deliveries) Deliver(ctx context.Context, node fact.NodeName, boot fact.B
 		if err != nil && !errors.Is(err, ledger.ErrNotFound) {
 			return false, err
 		}
-		if x.Boot != boot || x.Times == nil {
-			x = delivered{Boot: boot, Times: map[string]int{}}
-		}
-		if x.Times[template] >= most {
+		times := x.of(boot)
+		if times == nil || times[template] >= most {
 			return false, nil
 		}
-		x.Times[template]++
+		times[template]++
 		value, err := ledger.Pack(deliveredFormat, x)
 		if err != nil {
 			return false, err

@@ -55,6 +55,9 @@ func Refuse(status int, detail string) *Problem {
 	return &Problem{Type: "about:blank", Title: http.StatusText(status), Status: status, Detail: detail}
 }
 
+// mostOwnNames is how often a machine may name itself in one request: each is answered.
+const mostOwnNames = 100
+
 const notYours = "A machine may see its own parameters only. The server's configuration says who may see all: readers and token_file of its bss block."
 
 // Params are the boot parameters of a node, in the shape of a Boot Script Service.
@@ -157,6 +160,9 @@ func (v *View) nodes(f Filter, missing string) ([]*spec.Node, *Problem) {
 			all[i] = &fleet.Nodes[i]
 		}
 		return all, nil
+	}
+	if !v.All && len(f.Queries) > mostOwnNames {
+		return nil, Refuse(http.StatusBadRequest, "Bad Request - no machine has so many names.")
 	}
 	var nodes []*spec.Node
 	for _, q := range f.Queries {

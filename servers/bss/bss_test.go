@@ -198,6 +198,7 @@ func TestWhoSeesWhat(t *testing.T) {
 		{"all", "mac=zz", http.StatusBadRequest, ""},
 		{"all", "mac=00:00:00:00:00:00", http.StatusBadRequest, ""},
 		{"all", "mac=%", http.StatusBadRequest, ""},
+		{"c1", strings.Repeat("nid=4&", mostOwnNames+1), http.StatusBadRequest, ""},
 	} {
 		v := view(t)
 		if v.All = tt.own == "all"; !v.All {

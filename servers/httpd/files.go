@@ -46,6 +46,9 @@ func (x *exchange) file(digest, name string) {
 	h.Set("Content-Type", "application/octet-stream")
 	h.Set("ETag", `"`+digest+`"`)
 	h.Set("Cache-Control", "public, max-age=31536000, immutable")
+	if strings.Contains(x.r.Header.Get("Range"), ",") { // no firmware asks for several, and each may be a request to S3 (RFC 9110 section 14.2)
+		x.r.Header.Del("Range")
+	}
 	http.ServeContent(&x.w, x.r, "", time.Time{}, blob)
 	switch x.w.status {
 	case http.StatusNotModified:

@@ -92,7 +92,7 @@ func (s *Service) Get(ctx context.Context, o fact.Object, headers http.Header) (
 }
 
 func (s *Service) once(ctx context.Context, a *account, o fact.Object, headers http.Header) (resp *http.Response, skewed bool, err error) {
-	address, client := o.URL(), http.DefaultClient
+	address, client := o.URL(), s.nobody
 	if a != nil {
 		o.TTL = time.Hour // for this request, and the body behind it
 		address, client = presign(*a.keys.Load(), http.MethodGet, o, a.clock(s.now())), a.client
@@ -165,7 +165,7 @@ func (a *account) learn(date string, asked, answered time.Time) bool {
 	return true
 }
 
-// newClient gives an http.Client for an account.
+// newClient gives an http.Client for an account. It follows nobody elsewhere: what a spec names is what is asked.
 func newClient(a *Account) (*http.Client, error) {
 	t := http.DefaultTransport.(*http.Transport).Clone()
 	t.ResponseHeaderTimeout, t.TLSHandshakeTimeout = headerTime, dialTime

@@ -250,3 +250,21 @@ func TestOddAnswers(t *testing.T) {
 		srv.Close()
 	}
 }
+
+// TestNobodyIsFollowed: an endpoint does not choose what else this host asks, without keys either.
+func TestNobodyIsFollowed(t *testing.T) {
+	inside := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		t.Errorf("%s was asked for", r.URL)
+	}))
+	defer inside.Close()
+	outside := httptest.NewServer(http.RedirectHandler(inside.URL+"/latest/meta-data", http.StatusTemporaryRedirect))
+	defer outside.Close()
+	s, err := s3.New(nil, os.Getenv, time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = s.Stat(t.Context(), fact.Object{Endpoint: outside.URL, Bucket: "b", Key: "k", PathStyle: true})
+	if refused := (*s3.Refused)(nil); !errors.As(err, &refused) || refused.Status != http.StatusTemporaryRedirect {
+		t.Error(err)
+	}
+}

@@ -30,6 +30,7 @@ type Account struct {
 // Service opens objects with accounts. Its methods may be called from any goroutine.
 type Service struct {
 	accounts []*account
+	nobody   *http.Client // for buckets that are open to everybody
 	now      func() time.Time
 	getenv   func(string) string
 
@@ -47,7 +48,11 @@ type account struct {
 
 // New reads the keys and authorities of every account, or says which cannot be read.
 func New(accounts []Account, getenv func(string) string, now func() time.Time) (*Service, error) {
-	s := &Service{now: now, getenv: getenv}
+	nobody, err := newClient(&Account{})
+	if err != nil {
+		return nil, err
+	}
+	s := &Service{nobody: nobody, now: now, getenv: getenv}
 	for _, a := range accounts {
 		client, err := newClient(&a)
 		if err != nil {

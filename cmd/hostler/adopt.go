@@ -192,7 +192,7 @@ func (d *declaration) finish(ctx context.Context, env *environment, write bool) 
 		return env.fail("adopt: %v", err)
 	}
 	for _, note := range d.Notes {
-		fmt.Fprintf(env.stderr, "Note: %s.\n", note)
+		fmt.Fprintf(env.stderr, "Note: %s.\n", clean(note))
 	}
 	if !write {
 		fmt.Fprintf(env.stderr, "For %s; -write=%s appends it there.\n", d.file, d.file)

@@ -69,8 +69,9 @@ func (x *exchange) provenSeed(rest string) {
 		return
 	}
 	view := x.view()
-	boot, token, ok := parseBoot(strings.TrimPrefix(sent, "boot="))
-	snap, node, ok := x.proven(boot, token, ok)
+	sent, ok := strings.CutPrefix(sent, "boot=") // by which the proof is found where it is to be masked
+	boot, token, proof := parseBoot(sent)
+	snap, node, ok := x.proven(boot, token, ok && proof)
 	if !ok {
 		return
 	}

@@ -79,6 +79,14 @@ func TestProofIsMasked(t *testing.T) {
 	}
 }
 
+// TestProofIsNamed: without its name the proof would not be found where it is masked, and counts for nothing.
+func TestProofIsNamed(t *testing.T) {
+	f := start(t, nil)
+	if _, answer := f.raw(t, "127.0.0.1", "GET /cloud-init/"+proof+"/vendor-data HTTP/1.1"); !strings.Contains(answer, "this boot is not known") {
+		t.Error(answer)
+	}
+}
+
 // TestLeaseOfAnEarlierNode: a machine that the node was once keeps its lease for a while, and nothing of the node's.
 func TestLeaseOfAnEarlierNode(t *testing.T) {
 	var named []fact.NodeName

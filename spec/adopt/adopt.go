@@ -52,6 +52,9 @@ type Proposal struct {
 // Propose says how the machine could be declared in the fleet. taken are addresses that somebody has without being declared.
 func Propose(f *spec.Fleet, m Machine, w Wish, taken func(netip.Addr) bool) (*Proposal, error) {
 	subnet := subnetOf(f, m.Subnet)
+	if subnet == nil && m.Subnet != "" {
+		return nil, fmt.Errorf("%s: there is no subnet %q in the spec", m.MAC, m.Subnet)
+	}
 	if subnet == nil {
 		return nil, fmt.Errorf("%s: which subnet it belongs to is not known: choose one with -subnet", m.MAC)
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/csv"
 	"fmt"
 	"io"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -83,6 +84,11 @@ func (p *Proposal) Row(text []byte) ([]byte, error) {
 	for _, n := range p.like {
 		if len(rows[n.Place.Row]) != len(header) {
 			return nil, fmt.Errorf("reading %s: it is not the text that node %s comes from", p.Table, n.Name)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(p.wish.Set)) {
+		if !slices.Contains(header, name) && !slices.Contains(kinds(p.like), name) {
+			return nil, fmt.Errorf("-set=%s: %s has no such column, and its nodes have no such id", name, p.Table)
 		}
 	}
 	row := make([]string, len(header))

@@ -32,7 +32,11 @@ func (l *Leases) Checkpoint(ctx context.Context) error {
 // When it has ended, the older files are not needed any more.
 func (l *Leases) save() {
 	l.asking, l.asked = l.asked, nil
-	for l.commit() {
+	l.mu.Lock()
+	waiting := len(l.waiting)
+	l.mu.Unlock()
+	for ; waiting > 0; waiting -= mostBatch { // not what comes meanwhile
+		l.commit()
 	}
 	old := journal{dir: l.journal.dir, seq: l.journal.seq}
 	if err := l.journal.rotate(); err != nil {

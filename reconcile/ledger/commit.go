@@ -109,9 +109,13 @@ func checkLease(l *fact.Lease) error {
 // enqueue hands a record to the committer. The caller holds the mutex.
 func (l *Leases) enqueue(w waiting) {
 	l.waiting = append(l.waiting, w)
+	l.rouse()
+}
+
+func (c *committer) rouse() {
 	select {
-	case l.wake <- struct{}{}:
-	default:
+	case c.wake <- struct{}{}:
+	default: // it knows
 	}
 }
 
@@ -120,7 +124,8 @@ func (l *Leases) commitAll() {
 	for {
 		select {
 		case <-l.wake:
-			for l.commit() {
+			if l.commit() {
+				l.rouse() // checkpoints have their turn however much comes
 			}
 			if l.journal.size > l.saveAt && !l.saving {
 				l.save()

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -316,6 +317,28 @@ func TestCheckpointShrinksJournal(t *testing.T) {
 	}
 	if before[7] != after[7] {
 		t.Error(cmp.Diff(before[7], after[7], cmp.Comparer(func(a, b netip.Addr) bool { return a == b })))
+	}
+}
+
+// Where something always waits when a batch is written, checkpoints have their turn all the same.
+func TestCheckpointInStorm(t *testing.T) {
+	dir := t.TempDir()
+	l, closeAll := leasesIn(t, dir, time.Now)
+	defer closeAll()
+	lease := offer(t, l, claim(1, ranges("10.0.0.10", "10.0.0.12")))
+	var over atomic.Bool
+	l.OnCommit(func(time.Duration, error) {
+		if !over.Load() {
+			l.Bind(lease, func(error) {})
+		}
+	})
+	l.Bind(lease, func(error) {})
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	err := l.Checkpoint(ctx)
+	over.Store(true)
+	if err != nil {
+		t.Error(err)
 	}
 }
 

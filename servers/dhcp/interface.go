@@ -32,6 +32,7 @@ type attachment struct {
 	boot    *socket // of the boot server's port; nil while no subnet needs it, or it cannot be had
 	bootErr error
 	arp     *packet.Conn // hears ARP replies; nil before the first conflict check
+	closed  bool         // no socket is opened any more
 }
 
 // attach opens the sockets of an interface. The UDP socket is bound to the interface and shares its port with nobody:
@@ -100,6 +101,7 @@ func (a *attachment) close() {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	a.closed = true
 	if a.raw != nil {
 		a.raw.Close()
 	}

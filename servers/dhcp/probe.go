@@ -36,7 +36,7 @@ func (s *Server) looksFor(w *worker, o outgoing) bool {
 	} else if relayed {
 		p.wait, p.ask = echoWait, func() error { return s.prober.echo(p) }
 	} else {
-		p.link, p.wait, p.ask = x.link, arpWait, func() error { return s.prober.arp(x.link, p.addr) }
+		p.link, p.wait, p.ask = x.link, arpWait, func() error { return s.prober.arp(p.link, p.addr) } // not x: asked again, it may be another request by now
 	}
 	p.done = func(owner string) {
 		o.owner = owner
@@ -127,8 +127,11 @@ func (p *prober) start(x *probe, now time.Time) (probing, error) {
 	p.mu.Unlock()
 	if err := x.ask(); err != nil {
 		p.mu.Lock()
+		defer p.mu.Unlock()
+		if p.running[x.addr] != x { // somebody told who has it, unasked
+			return looking, nil
+		}
 		delete(p.running, x.addr)
-		p.mu.Unlock()
 		return notNeeded, err
 	}
 	p.mu.Lock()
@@ -195,6 +198,9 @@ func (p *prober) arpConn(a *attachment) (*packet.Conn, error) {
 	defer a.mu.Unlock()
 	if a.arp != nil {
 		return a.arp, nil
+	}
+	if a.closed { // a request of it was still waiting
+		return nil, net.ErrClosed
 	}
 	if len(a.ifi.HardwareAddr) != 6 {
 		return nil, fmt.Errorf("the interface has no Ethernet address")

@@ -2,6 +2,7 @@ package dhcp
 
 import (
 	"bytes"
+	"errors"
 	"net"
 	"net/netip"
 	"strings"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
+	"golang.org/x/sys/unix"
 
 	"hostler/render/fact"
 )
@@ -208,6 +210,27 @@ func TestProbeOfAnotherSegment(t *testing.T) {
 	}
 	if p.found(here, a, "somebody here", intruder, nil); owner != "somebody here" {
 		t.Errorf("%q has it", owner)
+	}
+}
+
+// TestProbeAnsweredUnasked holds that a probe ends once, although somebody has the address whom the question did not reach.
+func TestProbeAnsweredUnasked(t *testing.T) {
+	p, here, a := newProber(), &attachment{}, addr("10.0.0.1")
+	ended := 0
+	x := &probe{addr: a, link: here, done: func(string) { ended++ }, ask: func() error {
+		p.found(here, a, "somebody", net.HardwareAddr{2, 0, 0, 0, 0, 9}, nil)
+		return unix.ENOBUFS
+	}}
+	if state, err := p.start(x, time.Unix(1000, 0)); err != nil || state != looking || ended != 1 {
+		t.Errorf("state %v, %v, ended %d times", state, err, ended)
+	}
+}
+
+// TestProbeOfClosedInterface holds that a request that was still waiting opens no socket that nobody closes.
+func TestProbeOfClosedInterface(t *testing.T) {
+	a := &attachment{ifi: net.Interface{Index: 1, HardwareAddr: make(net.HardwareAddr, 6)}, closed: true}
+	if _, err := newProber().arpConn(a); !errors.Is(err, net.ErrClosed) {
+		t.Error(err)
 	}
 }
 

@@ -145,8 +145,8 @@ func (s *Server) Serve(ctx context.Context) error {
 	s.cfg.Log.Info("dhcp: stopping")
 	s.drain()
 	close(s.quit)
+	s.closeAll() // a worker may wait for an interface that sends nothing
 	workers.Wait()
-	s.closeAll()
 	s.prober.close()
 	return nil
 }

@@ -237,9 +237,7 @@ func (l *Leases) settle(w *waiting, err error) {
 		return
 	}
 	if e.pending == 0 && e.offer != nil {
-		if m := (machine{e.offer.MAC, e.offer.Subnet}); l.offers[m] == e {
-			delete(l.offers, m)
-		}
+		l.forgetOffer(e)
 		e.offer = nil
 	}
 	before := l.owners[machine{w.lease.MAC, w.lease.Subnet}]

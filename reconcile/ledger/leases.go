@@ -241,9 +241,7 @@ func (l *Leases) Offer(c fact.Claim) (fact.Lease, error) {
 func (l *Leases) promise(e *entry, lease fact.Lease, now int64) {
 	m := machine{lease.MAC, lease.Subnet}
 	if e.offer != nil {
-		if old := (machine{e.offer.MAC, e.offer.Subnet}); l.offers[old] == e {
-			delete(l.offers, old)
-		}
+		l.forgetOffer(e)
 	}
 	if other := l.offers[m]; other != nil && other != e && other.pending == 0 {
 		other.offer = nil // a machine has one offer
@@ -255,6 +253,13 @@ func (l *Leases) promise(e *entry, lease fact.Lease, now int64) {
 	*e.offer, e.offerUntil = lease, now+int64(offerTime)
 	l.offers[m] = e
 	e.changed()
+}
+
+// forgetOffer takes an entry's offer from its machine.
+func (l *Leases) forgetOffer(e *entry) {
+	if m := (machine{e.offer.MAC, e.offer.Subnet}); l.offers[m] == e {
+		delete(l.offers, m)
+	}
 }
 
 // Withdraw takes back what a machine is offered, because it chose another server: the address is free for others at once. A lease
@@ -331,6 +336,7 @@ func (l *Leases) release(e *entry, now int64) {
 	r := record{kind: released, lease: fact.Lease{Addr: e.addr, MAC: e.lease.MAC}, until: now}
 	l.apply(&r)
 	if e.offer != nil && e.offer.MAC == e.lease.MAC && e.pending == 0 {
+		l.forgetOffer(e)
 		e.offer = nil
 		e.changed()
 	}
@@ -360,7 +366,8 @@ func (l *Leases) Decline(mac fact.MAC, addr netip.Addr, rest time.Duration) (fac
 	case had.Pool != "":
 		r := record{kind: declined, lease: had, start: now, until: now + int64(rest)}
 		r.lease.State, r.lease.Start, r.lease.Expires = "", time.Time{}, time.Time{}
-		if e.pending == 0 { // now, and not again when the record is durable: a declared machine may be offered it by then
+		if e.offer != nil && e.pending == 0 { // now, and not again when the record is durable: a declared machine may be offered it by then
+			l.forgetOffer(e)
 			e.offer = nil
 		}
 		l.apply(&r)

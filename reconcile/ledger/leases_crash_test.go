@@ -365,6 +365,28 @@ func TestSlowDisk(t *testing.T) {
 	}
 }
 
+// What is offered after an address was declined stays offered when the disk has that.
+func TestOfferBeforeDeclineIsWritten(t *testing.T) {
+	l, _ := leasesIn(t, t.TempDir(), newHand().now)
+	stalled, release := make(chan bool), make(chan bool)
+	unblock := sync.OnceFunc(func() { close(release) })
+	defer unblock()
+	l.Bind(offer(t, l, claim(1, ranges("10.0.0.10", "10.0.0.10"))), func(error) { close(stalled); <-release })
+	<-stalled
+	a := offer(t, l, claim(2, ranges("10.0.0.11", "10.0.0.11"))).Addr
+	if _, ok := l.Decline(mac(2), a, time.Hour); !ok {
+		t.Fatal("not declined")
+	}
+	offer(t, l, fact.Claim{MAC: mac(3), Subnet: "lab", Fixed: a, For: time.Hour})
+	unblock()
+	if err := l.Checkpoint(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := l.List()[1]; got.MAC != mac(3) || got.State != fact.Offered {
+		t.Errorf("got %+v", got)
+	}
+}
+
 // failing is a store whose disk fails for a while.
 type failing struct {
 	ledger.Store

@@ -93,10 +93,17 @@ func (s *Server) pinned(name string, e *fact.Event) (render.File, bool) {
 // recognise finds the machine by its lease, or, when another DHCP server gave it its address, by the address that it
 // was declared with.
 func (s *Server) recognise(snap *render.Snapshot, e *fact.Event) {
-	if lease, held := s.Leases.Holder(e.Peer); held {
-		e.MAC, e.Node = lease.MAC, lease.Node
-	} else if snap != nil {
+	lease, held := s.Leases.Holder(e.Peer)
+	switch {
+	case !held && snap != nil:
 		e.MAC, e.Node, _ = snap.At(e.Peer)
+	case held && snap == nil:
+		e.MAC, e.Node = lease.MAC, lease.Node
+	case held: // a lease outlives the revision that it was made in: another machine may be the node by now
+		e.MAC, e.Node = lease.MAC, ""
+		if n, ok := snap.Whose(render.Query{MAC: lease.MAC}); ok {
+			e.Node = n.Name
+		}
 	}
 }
 

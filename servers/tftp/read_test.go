@@ -424,3 +424,18 @@ func TestStopWithoutDisk(t *testing.T) {
 	<-asked
 	srv.stop()
 }
+
+// TestLeaseOfAnEarlierNode: a machine that the node was once keeps its lease for a while, and gets nothing of the node's.
+func TestLeaseOfAnEarlierNode(t *testing.T) {
+	from := netip.MustParseAddr("127.0.0.9")
+	srv := start(t, func(c *Config) {
+		c.Leases = leases{from: {MAC: fact.MAC{0x52, 0x54, 0, 0, 0, 0x99}, Node: machine.name}}
+	})
+	got, e := newPeerAt(t, srv.addr, from).fetch("RRQ " + string(machine.name) + "/pxelinux.cfg/01-52-54-00-00-00-01 octet")
+	if e == "" || len(got) > 0 {
+		t.Errorf("%s, %q", got, e)
+	}
+	if ev := srv.events.next(t); ev.Node != "" || ev.Boot != "" {
+		t.Errorf("event %+v", ev)
+	}
+}

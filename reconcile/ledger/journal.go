@@ -210,6 +210,12 @@ func (j *journal) replay(f func(frame)) error {
 
 // rotate goes on in a new file. If that fails, the old one stays in use.
 func (j *journal) rotate() error {
+	if j.f != nil { // what a failed write left behind must not come back when the power is cut: another file follows
+		if err := errors.Join(j.f.Truncate(j.size), j.f.Sync()); err != nil {
+			return err
+		}
+		j.torn, j.room = false, j.size
+	}
 	next := &journal{dir: j.dir, seq: j.seq + 1, salt: make([]byte, 8)}
 	rand.Read(next.salt)
 	header := binary.BigEndian.AppendUint16([]byte(journalMagic), journalFormat)

@@ -159,6 +159,30 @@ func TestPropose(t *testing.T) {
 	}
 }
 
+// A machine without an id that all others of its table have would be one without a name.
+func TestRowNeedsIDs(t *testing.T) {
+	text := strings.NewReplacer("nid = each.value.nid", "serial = each.value.note", "each.value.mac", "each.value.MAC").Replace(room)
+	f, ds := spec.Parse(spec.Input{Files: fstest.MapFS{"a.boot.hcl": {Data: []byte(text)}, "n.csv": {Data: []byte(rows)}}})
+	if ds.HasErrors() {
+		t.Fatal(ds)
+	}
+	row := func(set map[string]string) (string, error) {
+		p, err := Propose(f, Machine{MAC: mac, Arch: 7, Subnet: "hmn"}, Wish{Set: set}, func(netip.Addr) bool { return false })
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := p.Row([]byte(rows))
+		return string(b), err
+	}
+	want := "n.csv: each row has a note of its own, and nothing says what this machine's is: give it with -set=note=VALUE"
+	if got, err := row(nil); err == nil || err.Error() != want {
+		t.Errorf("%q, %v", got, err)
+	}
+	if got, err := row(map[string]string{"note": "B-7"}); err != nil || !strings.HasSuffix(got, ",B-7\n") {
+		t.Errorf("%q, %v", got, err)
+	}
+}
+
 // Tables come from a repository: whatever is in one, a row fits its header, or there is none.
 func FuzzRow(f *testing.F) {
 	f.Add(rows)

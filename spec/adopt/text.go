@@ -93,7 +93,10 @@ func (p *Proposal) Row(text []byte) ([]byte, error) {
 	}
 	row := make([]string, len(header))
 	for i, column := range header {
-		row[i] = p.cell(column, func(n *spec.Node) string { return rows[n.Place.Row][i] })
+		value := func(n *spec.Node) string { return rows[n.Place.Row][i] }
+		if row[i] = p.cell(column, value); row[i] == "" && p.isID(value) {
+			return nil, fmt.Errorf("%s: each row has a %s of its own, and nothing says what this machine's is: give it with -set=%s=VALUE", p.Table, column, column)
+		}
 	}
 	if !slices.ContainsFunc(row, func(s string) bool { m, err := fact.ParseMAC(s); return err == nil && m == p.MAC }) {
 		return nil, fmt.Errorf("reading %s: none of its columns holds the MACs of its rows", p.Table)
@@ -106,6 +109,13 @@ func (p *Proposal) Row(text []byte) ([]byte, error) {
 	}
 	w.Flush()
 	return line.Bytes(), w.Error()
+}
+
+// isID reports whether a column has an id of each row's machine, by which others may know it: an empty one would be a machine without a name.
+func (p *Proposal) isID(value func(*spec.Node) string) bool {
+	return slices.ContainsFunc(kinds(p.like), func(kind string) bool {
+		return means(p.like, value, func(n *spec.Node) string { return label(n.IDs, kind) })
+	})
 }
 
 // readTable gives a table's rows by their lines.

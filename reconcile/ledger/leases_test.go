@@ -503,24 +503,3 @@ func TestConcurrentOffers(t *testing.T) {
 		}
 	}
 }
-
-// What a machine is offered while somebody's DECLINE is still being written stays offered.
-func TestOfferOutlivesDecline(t *testing.T) {
-	clock := newHand()
-	l, _ := leasesIn(t, t.TempDir(), clock.now)
-	for range 200 { // the disk may be done at any moment
-		at := offer(t, l, claim(1, ranges("10.0.0.10", "10.0.0.10"))).Addr
-		if _, ok := l.Decline(mac(1), at, time.Second); !ok {
-			t.Fatal("it is not the machine's to decline")
-		}
-		fixed := fact.Claim{MAC: mac(2), Node: "n2", Subnet: "lab", Fixed: at, For: time.Minute}
-		offer(t, l, fixed)
-		if err := l.Checkpoint(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		if all := l.List(); len(all) != 1 || all[0].State != fact.Offered || all[0].MAC != mac(2) {
-			t.Fatalf("%+v", all)
-		}
-		clock.step(2 * time.Minute)
-	}
-}

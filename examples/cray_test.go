@@ -23,15 +23,7 @@ import (
 
 // TestCray checks the example as its reader would, without any server: the kernel arguments of each kind of node, in their order.
 func TestCray(t *testing.T) {
-	hostler := built(t, "hostler")
-	run := func(args ...string) string {
-		t.Helper()
-		out, err := exec.Command(hostler, args...).CombinedOutput()
-		if err != nil {
-			t.Fatalf("hostler %s: %s\n%s", strings.Join(args, " "), err, out)
-		}
-		return string(out)
-	}
+	run := hostler(t)
 	if d := cmp.Diff("The spec is valid: 5 nodes, 1 subnet, 2 images.\n", run("validate", "cray")); d != "" {
 		t.Error(d)
 	}

@@ -44,6 +44,21 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
+// hostler gives a function that runs the program, whose output it gives, and that ends the test when it fails.
+func hostler(t *testing.T) func(args ...string) string {
+	t.Helper()
+	path := built(t, "hostler")
+	return func(args ...string) string {
+		t.Helper()
+		out, err := exec.Command(path, args...).CombinedOutput()
+		if err != nil {
+			t.Fatalf("hostler %s: %s\n%s", strings.Join(args, " "), err, out)
+		}
+		return string(out)
+	}
+}
+
+// built gives the path of one of our programs, built once for all tests.
 func built(t *testing.T, name string) string {
 	t.Helper()
 	dir, err := program()

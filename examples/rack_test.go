@@ -1,7 +1,6 @@
 package examples
 
 import (
-	"os/exec"
 	"strings"
 	"testing"
 
@@ -11,15 +10,7 @@ import (
 // TestRack checks the example as its reader would, and holds what each kind of machine in it boots with against what its
 // comments promise.
 func TestRack(t *testing.T) {
-	hostler := built(t, "hostler")
-	run := func(args ...string) string {
-		t.Helper()
-		out, err := exec.Command(hostler, args...).CombinedOutput()
-		if err != nil {
-			t.Fatalf("hostler %s: %s\n%s", strings.Join(args, " "), err, out)
-		}
-		return string(out)
-	}
+	run := hostler(t)
 	if d := cmp.Diff("The spec is valid: 7 nodes, 2 subnets, 2 images.\n", run("validate", "rack")); d != "" {
 		t.Error(d)
 	}
